@@ -1,0 +1,33 @@
+# Every target makes its own environment: a fresh machine needs only Python 3.11 (or 3.12) and make.
+PYTHON ?= python3
+BIN := .venv/bin
+PY := $(BIN)/python
+
+.PHONY: setup demo test lint bench clean
+
+setup: .venv/dev.done  ## everything, for development and training
+
+demo: .venv/core.done  ## phantom studies in, masks + curves + diagnoses out: runs/demo/report.html
+	$(PY) -m scripts.demo --output_dir runs/demo $(if $(EXTRA),--extra "$(EXTRA)")
+
+test: .venv/dev.done  ## all tests that need no GPU, at most 20 minutes on 2 cores
+	$(PY) -m pytest -m "not gpu" $(ARGS)
+
+lint: .venv/dev.done
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+bench: .venv/core.done  ## one JSON line a measurement
+	$(PY) -m scripts.bench
+
+clean:
+	rm -rf .venv runs
+
+.venv/core.done: requirements/core.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements/core.txt
+	$(PY) -c "import pathlib, site; pathlib.Path(site.getsitepackages()[0], 'mtinet.pth').write_text(str(pathlib.Path('bundle').resolve()))"
+	touch $@
+
+.venv/dev.done: requirements/dev.txt .venv/core.done
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements/dev.txt
+	touch $@

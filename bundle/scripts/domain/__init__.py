@@ -1,0 +1,1 @@
+"""The words of the field, shared by every room: phases, classes, Study, Result, enhancement, errors."""

@@ -1,0 +1,25 @@
+"""The one family of errors that the libraries raise.
+
+A message says what is wrong, where, and what to do. Only the functions that a
+config's run id calls turn these into a one-line ``SystemExit``.
+"""
+
+
+class MTINetError(Exception):
+    """Base of every error that this project raises on purpose."""
+
+
+class StudyError(MTINetError):
+    """A study cannot be read or lacks what a result needs."""
+
+
+class DatasetError(MTINetError):
+    """A dataset folder breaks its contract; the message lists every fault."""
+
+
+class CheckpointError(MTINetError):
+    """Weights or a checkpoint cannot be loaded."""
+
+
+class ConfigurationError(MTINetError):
+    """An argument or a config value is out of range or contradicts another."""

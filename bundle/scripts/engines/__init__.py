@@ -1,0 +1,1 @@
+"""Ignite workflows: the adversarial trainer, the evaluators, the study inferer, checkpoint and resume."""

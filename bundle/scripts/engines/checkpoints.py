@@ -1,0 +1,198 @@
+"""Checkpoints that survive a kill at any moment: written aside, renamed, resumed exactly."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from ignite.engine import Engine, Events
+
+from ..domain.errors import CheckpointError
+
+logger = logging.getLogger(__name__)
+
+_NAME = re.compile(r"checkpoint_epoch=(\d+)\.pt")
+
+
+def save_atomically(state: Any, path: Path) -> None:
+    """Write ``state`` with ``torch.save`` beside ``path``, flush it to disk, then rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(path.name + ".partial")
+    with aside.open("wb") as file:
+        torch.save(state, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(aside, path)
+
+
+def load_weights(path: str | Path, device: torch.device | str = "cpu") -> dict[str, torch.Tensor]:
+    """Read a plain state_dict without running any code that the file may hold.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, or no plain state_dict.
+    """
+    path = Path(path)
+    if not path.is_file():
+        msg = f"{path}: no such weights file. Train first, or point --ckpt_path at a model.pt"
+        raise CheckpointError(msg)
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+    except Exception as error:
+        # torch.load raises many unrelated types on damaged files, all of which mean the same to a user.
+        msg = f"{path}: cannot be read as weights ({error}). Take another copy of the file"
+        raise CheckpointError(msg) from error
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        msg = f"{path}: is not a plain state_dict of tensors. A training checkpoint goes to --resume, not here"
+        raise CheckpointError(msg)
+    return state
+
+
+def load_network(network: torch.nn.Module, path: str | Path) -> torch.nn.Module:
+    """Load weights into a network.
+
+    Raises:
+        CheckpointError: the weights are unreadable or belong to another ``network_def``.
+    """
+    try:
+        network.load_state_dict(load_weights(path))
+    except RuntimeError as error:
+        msg = f"{path}: the weights do not fit network_def ({error}). Use the config that trained them"
+        raise CheckpointError(msg) from error
+    return network
+
+
+class CheckpointHandler:
+    """Save everything a resumed run needs at the end of every epoch; keep the newest few.
+
+    All randomness derives from (seed, epoch, sample), so the states below and the epoch number are
+    the whole state: resuming is replaying from the last epoch's end. Attach it last, so that the
+    validation, schedules and best-model handlers of the same epoch are already done.
+
+    Args:
+        save_dir: folder of the ``checkpoint_epoch=N.pt`` files.
+        objects: by name, objects with ``state_dict`` and ``load_state_dict`` holding only tensors,
+            numbers, strings and containers of them.
+        keep: how many checkpoints to keep; at least two, so that a damaged newest has a predecessor.
+        save: False on all but one process of a distributed run; loading works on all.
+    """
+
+    def __init__(self, save_dir: str | Path, objects: Mapping[str, Any], *, keep: int = 2, save: bool = True) -> None:
+        if keep < 2:
+            msg = f"keep={keep}: at least 2 checkpoints are kept, so that a damaged newest has a predecessor"
+            raise ValueError(msg)
+        self.save_dir = Path(save_dir)
+        self.objects = dict(objects)
+        self.keep = keep
+        self.save = save
+
+    def attach(self, engine: Engine) -> None:
+        """Save at the end of every epoch of ``engine``."""
+        if self.save:
+            engine.add_event_handler(Events.EPOCH_COMPLETED, self._save)
+
+    def checkpoints(self) -> list[Path]:
+        """The checkpoint files, newest first."""
+        found = [(int(m[1]), p) for p in self.save_dir.glob("*.pt") if (m := _NAME.fullmatch(p.name))]
+        return [path for _, path in sorted(found, reverse=True)]
+
+    def _save(self, engine: Engine) -> None:
+        state = {name: item.state_dict() for name, item in self.objects.items()}
+        state["trainer"] = {
+            "epoch": engine.state.epoch,
+            "epoch_length": engine.state.epoch_length,
+            "best_metric": float(engine.state.best_metric),
+            "best_metric_epoch": engine.state.best_metric_epoch,
+        }
+        save_atomically(state, self.save_dir / f"checkpoint_epoch={engine.state.epoch}.pt")
+        for old in self.checkpoints()[self.keep :]:
+            old.unlink()
+
+    def resume(self, engine: Engine) -> int:
+        """Restore the newest checkpoint that can be read, falling back with a warning.
+
+        Returns:
+            The epoch that was completed, 0 where there is no checkpoint.
+
+        Raises:
+            CheckpointError: checkpoints exist and none can be read, or the newest readable one
+                belongs to another network or dataset.
+        """
+        files = self.checkpoints()
+        for path in files:
+            try:
+                state = torch.load(path, map_location="cpu", weights_only=True)
+            except Exception as error:
+                logger.warning("%s is damaged (%s); falling back to the checkpoint before it", path, error)
+                continue
+            self._restore(engine, state, path)
+            return engine.state.epoch
+        if files:
+            msg = f"{self.save_dir}: none of {len(files)} checkpoints can be read. Start again without --resume"
+            raise CheckpointError(msg)
+        return 0
+
+    def _restore(self, engine: Engine, state: dict[str, Any], path: Path) -> None:
+        trainer = state.pop("trainer")
+        if trainer["epoch_length"] != engine.state.epoch_length:
+            msg = (
+                f"{path}: was made with {trainer['epoch_length']} iterations an epoch, this run has "
+                f"{engine.state.epoch_length}. Use the same dataset, batch size and number of processes"
+            )
+            raise CheckpointError(msg)
+        if state.keys() != self.objects.keys():
+            msg = f"{path}: holds {sorted(state)}, this run needs {sorted(self.objects)}. Use the config that made it"
+            raise CheckpointError(msg)
+        for name, item in self.objects.items():
+            try:
+                item.load_state_dict(state[name])
+            except (RuntimeError, ValueError, KeyError) as error:
+                msg = f"{path}: {name} does not fit ({error}). Use the config that made it"
+                raise CheckpointError(msg) from error
+        engine.state.epoch = trainer["epoch"]
+        engine.state.iteration = trainer["epoch"] * trainer["epoch_length"]
+        engine.state.best_metric = trainer["best_metric"]
+        engine.state.best_metric_epoch = trainer["best_metric_epoch"]
+
+
+class BestWeights:
+    """Keep the network's weights of the best validation epoch as a plain fp32 state_dict.
+
+    Attach it to the validation evaluator, whose key metric decides.
+
+    Args:
+        path: where ``model.pt`` goes.
+        network: the bare network, not its DDP wrapper.
+        save: False on all but one process of a distributed run.
+    """
+
+    def __init__(self, path: str | Path, network: torch.nn.Module, *, save: bool = True) -> None:
+        self.path = Path(path)
+        self.network = network
+        self.save = save
+        self.best = float("-inf")
+
+    def attach(self, engine: Engine) -> None:
+        """Compare after every validation."""
+        engine.add_event_handler(Events.COMPLETED, self._compare)
+
+    def state_dict(self) -> dict[str, float]:
+        """The best score so far."""
+        return {"best": self.best}
+
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        """Go on from a checkpoint's best score."""
+        self.best = state["best"]
+
+    def _compare(self, engine: Engine) -> None:
+        score = float(engine.state.metrics[engine.state.key_metric_name])
+        if score > self.best:
+            self.best = score
+            if self.save:
+                weights = {name: value.detach().cpu().contiguous() for name, value in self.network.state_dict().items()}
+                save_atomically(weights, self.path)
+            logger.info("best %s so far, %.4f: saved %s", engine.state.key_metric_name, score, self.path)

@@ -1,0 +1,68 @@
+"""What the run ids of the configs call: train, evaluate, analyse; and the registered training workflow."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from monai.bundle import ConfigWorkflow
+
+from ..domain.entry import entry_point
+from ..domain.errors import CheckpointError
+from .checkpoints import CheckpointHandler
+from .trainer import AdversarialMultiTaskTrainer
+
+logger = logging.getLogger(__name__)
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+
+
+class TrainingWorkflow(ConfigWorkflow):
+    """``train.yaml`` as a registered workflow.
+
+    ``python -m monai.bundle run_workflow --workflow_name scripts.engines.workflows.TrainingWorkflow
+    --dataset_dir DIR`` does what ``python -m monai.bundle run training`` does.
+
+    Args:
+        config_file: config or list of configs, by default ``train.yaml``.
+        kwargs: as for ``ConfigWorkflow``; further keys override the config.
+    """
+
+    def __init__(self, config_file: str | list[str] | None = None, **kwargs: Any) -> None:
+        config_file = str(CONFIGS / "train.yaml") if config_file is None else config_file
+        super().__init__(config_file=config_file, workflow_type="train", run_id=kwargs.pop("run_id", "run"), **kwargs)
+
+
+@entry_point
+def train(
+    trainer: AdversarialMultiTaskTrainer, checkpoint: CheckpointHandler, mean_curve: torch.Tensor, *, resume: bool
+) -> None:
+    """Train, or go on training.
+
+    Args:
+        trainer: the trainer of the config.
+        checkpoint: its checkpoint handler.
+        mean_curve: ``(4,)`` the training split's mean curve, stored with the weights as the
+            reference of ``mae_ratio``.
+        resume: go on from the newest readable checkpoint.
+
+    Raises:
+        SystemExit: there are checkpoints of an earlier run and ``resume`` is false, or none can be read.
+    """
+    bare = getattr(trainer.network, "module", trainer.network)
+    bare.mean_curve.copy_(mean_curve)
+    if resume:
+        epoch = checkpoint.resume(trainer)
+        logger.info("resuming after epoch %d of %d", epoch, trainer.state.max_epochs)
+        if epoch >= trainer.state.max_epochs:
+            logger.info("nothing left to do; raise --train#trainer#max_epochs to train longer")
+            return
+    elif checkpoint.save and checkpoint.checkpoints():
+        msg = (
+            f"{checkpoint.save_dir} holds checkpoints of an earlier run. Go on with --resume true, "
+            "or start a new run with another --output_dir"
+        )
+        raise CheckpointError(msg)
+    trainer.run()

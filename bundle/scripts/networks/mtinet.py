@@ -1,0 +1,218 @@
+"""MTI-Net: four phases of one slice in; tumour mask, enhancement curve and class out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from ..domain.classes import CLASSES
+from ..domain.errors import ConfigurationError
+from ..domain.phases import NOMINAL_TIMES_S, PHASES
+from .decoder import Decoder
+from .domains import FusedEncoder
+from .heads import TransformerHead
+
+TASKS = ("segmentation", "regression", "classification")
+STRIDE = 16
+
+
+class MTINet(nn.Module):
+    """The Multi-Task Interaction network of Xiao et al. (arXiv 2511.20793), with a switch for every open decision.
+
+    Args:
+        widths: channels of the four encoder blocks.
+        tasks: any of ``segmentation``, ``regression``, ``classification``; the others are not built.
+        classes: 2 (``CLASSES``), or 3 with "healthy" appended.
+        convs_per_block: convolutions before each pooling.
+        share_encoder: one encoder for the phases with a phase embedding, or one each.
+        spectral: what the spectral branch is: ``image`` (the high-passed image through an encoder of its own),
+            ``log_magnitude`` (its spectrum likewise) or ``feature`` (the spatial maps, high-passed).
+        cutoff: of the high-pass filter, fraction of Nyquist.
+        high_pass: ``fft`` or ``matrix``, equal within 1e-5.
+        fusion: ``mdief``; ablations ``concat`` (No MdIEF), ``spatial`` (No Spe), ``spectral`` (No Spa).
+        fusion_weights: ``gap_softmax`` (eq. 1), ``shannon`` or ``learned``.
+        fusion_levels: ``last`` or ``all``.
+        decoder_skips: whether the decoder sees the fused maps of the upper levels.
+        head: ``mean``, ``flatten`` or ``locate``.
+        token_grid: side P of the map that a token flattens.
+        d_model: width of a token.
+        blocks: Transformer blocks.
+        heads: attention heads.
+        ffn: hidden width of the Transformer's feed-forward nets.
+        dropout: in the Transformer.
+        attention_scale: None for 1/√(d_model / heads).
+        spatial_dims: 2 or 3.
+
+    Raises:
+        ConfigurationError: an unknown or contradictory switch.
+    """
+
+    def __init__(
+        self,
+        *,
+        widths: Sequence[int] = (24, 48, 96, 192),
+        tasks: Sequence[str] = TASKS,
+        classes: int = len(CLASSES),
+        convs_per_block: int = 1,
+        share_encoder: bool = True,
+        spectral: str = "image",
+        cutoff: float = 0.1,
+        high_pass: str = "fft",
+        fusion: str = "mdief",
+        fusion_weights: str = "gap_softmax",
+        fusion_levels: str = "last",
+        decoder_skips: bool = False,
+        head: str = "mean",
+        token_grid: int = 16,
+        d_model: int = 256,
+        blocks: int = 3,
+        heads: int = 4,
+        ffn: int = 1024,
+        dropout: float = 0.1,
+        attention_scale: float | None = None,
+        spatial_dims: int = 2,
+    ) -> None:
+        super().__init__()
+        _check_tasks(tasks, classes)
+        has_head = "regression" in tasks or "classification" in tasks
+        segments = "segmentation" in tasks
+        locates = has_head and head == "locate"
+        if fusion_levels not in ("last", "all"):
+            msg = f"fusion_levels must be 'last' or 'all'; got {fusion_levels!r}."
+            raise ConfigurationError(msg)
+        for wants, switch in ((segments and decoder_skips, "decoder_skips=True"), (locates, "head='locate'")):
+            if wants and fusion_levels != "all":
+                msg = f"{switch} reads the fused maps of the upper levels: set fusion_levels='all' as well."
+                raise ConfigurationError(msg)
+        if len(widths) != 4:
+            msg = f"widths holds the channels of the encoder's four blocks; got {tuple(widths)}."
+            raise ConfigurationError(msg)
+        if spatial_dims not in (2, 3):
+            msg = f"spatial_dims must be 2 or 3; got {spatial_dims}."
+            raise ConfigurationError(msg)
+        # Levels that somebody reads; nothing is fused in vain.
+        first_level = 0 if segments and decoder_skips else 1 if locates else 4
+        self.spatial_dims = spatial_dims
+        self.encoder = FusedEncoder(
+            widths,
+            convs_per_block=convs_per_block,
+            share_encoder=share_encoder,
+            spectral=spectral,
+            cutoff=cutoff,
+            high_pass=high_pass,
+            fusion=fusion,
+            fusion_weights=fusion_weights,
+            first_level=first_level,
+            spatial_dims=spatial_dims,
+        )
+        self.decoder = Decoder(widths, skips=decoder_skips, spatial_dims=spatial_dims) if segments else None
+        self.head = None
+        if has_head:
+            self.head = TransformerHead(
+                widths,
+                head=head,
+                regression="regression" in tasks,
+                classes=classes if "classification" in tasks else 0,
+                token_grid=token_grid,
+                d_model=d_model,
+                blocks=blocks,
+                heads=heads,
+                ffn=ffn,
+                dropout=dropout,
+                attention_scale=attention_scale,
+                spatial_dims=spatial_dims,
+            )
+        self.register_buffer("nominal_times_s", torch.tensor(NOMINAL_TIMES_S), persistent=False)
+
+    def forward(
+        self, image: Tensor, available: Tensor | None = None, times_s: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Predict every task for a batch of slices.
+
+        Args:
+            image: ``(B, 4, *S)``, phases in the order of ``PHASES``, normalised; every size divisible by 16.
+            available: ``(B, 4)`` bool, at least one true a slice; all true if None. Pixels of others do not matter.
+            times_s: ``(B, 4)`` seconds after the bolus' arrival; nominal times if None.
+
+        Returns:
+            float32 logits by name, those of removed tasks absent: ``segmentation (B, 1, *S)``, ``regression (B, 4)``
+            (normalised intensity), ``classification (B, K)``, and ``localisation (B, 1, *S / 2)`` of a locating head.
+
+        Raises:
+            ConfigurationError: an image of another shape.
+        """
+        image, present, times = self._complete(image, available, times_s)
+        maps = self.encoder(image)
+        outputs: dict[str, Tensor] = {}
+        if self.decoder is not None:
+            outputs["segmentation"] = self.decoder(maps).float()
+        if self.head is not None:
+            outputs.update(self.head(maps, image, present, times))
+        return outputs
+
+    def _complete(
+        self, image: Tensor, available: Tensor | None, times_s: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        if not (torch.jit.is_scripting() or torch.jit.is_tracing()):
+            _check_image(image, self.spatial_dims)
+        if times_s is None:
+            times_s = self.nominal_times_s.expand(image.shape[0], -1)
+        if available is None:
+            available = torch.ones_like(times_s, dtype=torch.bool)
+            return image, available, times_s
+        there = available
+        for _ in range(self.spatial_dims):
+            there = there.unsqueeze(-1)
+        return torch.where(there, image, torch.zeros_like(image)), available, times_s
+
+    @torch.jit.unused
+    def attention_by_phase(
+        self, image: Tensor, available: Tensor | None = None, times_s: Tensor | None = None
+    ) -> Tensor:
+        """Attention of each phase (row) to each (column) in every block, ``(blocks, B, 4, 4)``; rows sum to one.
+
+        Computed only here: the forward pass never holds attention probabilities.
+
+        Raises:
+            ConfigurationError: the network has no Transformer head.
+        """
+        if self.head is None:
+            msg = "This network has no Transformer head: attention needs the regression or classification task."
+            raise ConfigurationError(msg)
+        image, present, times = self._complete(image, available, times_s)
+        return self.head.attention_by_phase(self.encoder(image), image, present, times)
+
+
+class SegmentationOnly(nn.Module):
+    """A network whose forward is the segmentation tensor, for tools that expect one (``verify_net_in_out``)."""
+
+    def __init__(self, network: MTINet) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor) -> Tensor:
+        """``(B, 4, *S)`` to tumour logits ``(B, 1, *S)``."""
+        return self.network(image)["segmentation"]
+
+
+def _check_tasks(tasks: Sequence[str], classes: int) -> None:
+    unknown = sorted(set(tasks) - set(TASKS))
+    if unknown or not tasks:
+        msg = f"tasks must be some of {TASKS}; got {tuple(tasks)}."
+        raise ConfigurationError(msg)
+    if classes not in (len(CLASSES), len(CLASSES) + 1):
+        msg = f"classes must be 2 ({', '.join(CLASSES)}) or 3 (with healthy); got {classes}."
+        raise ConfigurationError(msg)
+
+
+def _check_image(image: Tensor, spatial_dims: int) -> None:
+    shape = list(image.shape)
+    if len(shape) != spatial_dims + 2 or shape[1] != len(PHASES):
+        msg = f"Image has shape {shape}; give (slices, 4 phases) and {spatial_dims} sizes: stack the four phases."
+        raise ConfigurationError(msg)
+    for size in shape[2:]:
+        if size % STRIDE != 0:
+            msg = f"Image has sizes {shape[2:]}, not all divisible by {STRIDE}: pad or crop it to multiples."
+            raise ConfigurationError(msg)

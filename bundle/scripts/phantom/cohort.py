@@ -1,0 +1,246 @@
+"""Writes a cohort of phantom studies as an nnU-Net-raw dataset."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import multiprocessing
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from tqdm import tqdm
+
+from ..domain.classes import CLASSES, NO_LESION
+from ..domain.entry import entry_point
+from ..domain.errors import ConfigurationError
+from ..studies.layout import (
+    LIVER_FOLDER,
+    Case,
+    images_folder,
+    labels_folder,
+    phase_file_name,
+    write_dataset_json,
+    write_subjects,
+)
+from .grid import FIELD_OF_VIEW_MM, Grid
+from .subject import VERSION, PhantomStudy, make_study
+
+SHAPE = (256, 256, 32)
+TRUTH_FILE = "phantom.json"
+"""Per subject: latent noise-free lesion curves, subtypes, shifts, gains; and the generator's version."""
+
+_SHARES = {NO_LESION: 0.08, "hcc": 0.92 * 138 / 238, "hemangioma": 0.92 * 100 / 238}
+_SPLITS = ("train", "val", "test")
+_FOLDS = 5
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """One subject's place in the cohort."""
+
+    case: str
+    index: int
+    tumour_class: str
+    split: str
+    fold: int | None
+
+
+@entry_point
+def make_phantom(
+    subjects: int,
+    seed: int,
+    output_dir: str,
+    split_sizes: Sequence[int] | None = None,
+    shape: Sequence[int] = SHAPE,
+    spacing_mm: Sequence[float] | None = None,
+    workers: int | None = None,
+) -> None:
+    """Make a phantom cohort; the run id ``make_phantom`` of ``configs/phantom.yaml``.
+
+    Args:
+        subjects: number of subjects.
+        seed: same seed, same bytes, whatever the number of workers.
+        output_dir: new or empty folder for the dataset.
+        split_sizes: subjects in train, val and test; all test by default.
+        shape: voxels right-left, posterior-anterior, inferior-superior.
+        spacing_mm: voxel size; by default the shape covers 384 x 384 x 160 mm.
+        workers: processes; by default one a core.
+
+    Raises:
+        SystemExit: an argument is wrong, or ``output_dir`` holds something; nothing is written.
+    """
+    write_cohort(
+        subjects, seed, output_dir, split_sizes=split_sizes, shape=shape, spacing_mm=spacing_mm, workers=workers
+    )
+
+
+def write_cohort(
+    subjects: int,
+    seed: int,
+    output_dir: str | Path,
+    *,
+    split_sizes: Sequence[int] | None = None,
+    shape: Sequence[int] = SHAPE,
+    spacing_mm: Sequence[float] | None = None,
+    workers: int | None = None,
+) -> None:
+    """``make_phantom`` as a library function.
+
+    Raises:
+        ConfigurationError: an argument is wrong, or ``output_dir`` holds something; nothing is written.
+    """
+    _require_whole("subjects", subjects, at_least=1)
+    _require_whole("seed", seed, at_least=0)
+    if workers is None:
+        workers = len(os.sched_getaffinity(0))
+    _require_whole("workers", workers, at_least=1)
+    grid = _grid(shape, spacing_mm)
+    assignments = assign(subjects, seed, split_sizes)
+    output = Path(output_dir)
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        msg = f"output_dir {output} is not an empty folder. Give a new one, or remove it first."
+        raise ConfigurationError(msg)
+    aside = output.with_name(f".{output.name}.{os.getpid()}")
+    try:
+        for folder in ("imagesTr", "labelsTr", "imagesTs", "labelsTs", LIVER_FOLDER):
+            (aside / folder).mkdir(parents=True)
+        make = partial(_make_and_write, seed=seed, grid=grid, dataset_dir=aside)
+        progress = tqdm(_mapped(make, assignments, workers), total=subjects, desc="make_phantom", unit="study")
+        made = sorted(progress, key=lambda pair: pair[0].case)
+        write_subjects(aside, [case for case, _ in made])
+        write_dataset_json(aside, "phantom", sum(case.split != "test" for case, _ in made))
+        description = {
+            "version": VERSION,
+            "seed": seed,
+            "shape": list(grid.shape),
+            "spacing_mm": list(grid.spacing_mm),
+            "subjects": {case.case: truth for case, truth in made},
+        }
+        (aside / TRUTH_FILE).write_text(json.dumps(description, indent=1) + "\n")
+        if output.exists():
+            output.rmdir()
+        aside.rename(output)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def assign(subjects: int, seed: int, split_sizes: Sequence[int] | None = None) -> list[Assignment]:
+    """Give every subject a class, a split and a fold, classes in proportion everywhere.
+
+    Args:
+        subjects: number of subjects.
+        seed: the order of the classes.
+        split_sizes: subjects in train, val and test; all test by default.
+
+    Raises:
+        ConfigurationError: ``split_sizes`` is not three whole numbers that add up to ``subjects``.
+    """
+    sizes = (0, 0, subjects) if split_sizes is None else tuple(split_sizes)
+    if len(sizes) != len(_SPLITS) or any(not isinstance(n, int) or n < 0 for n in sizes):
+        msg = f"split_sizes {list(sizes)} must be three whole numbers: subjects in train, val and test."
+        raise ConfigurationError(msg)
+    if sum(sizes) != subjects:
+        msg = f"split_sizes {list(sizes)} add up to {sum(sizes)}, but subjects is {subjects}. Make them agree."
+        raise ConfigurationError(msg)
+    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(0,)))
+    width = len(str(subjects))
+    assignments, index, dealt = [], 0, 0
+    for split, size in zip(_SPLITS, sizes, strict=True):
+        classes = [name for name, count in _class_counts(size).items() for _ in range(count)]
+        # Folds are dealt out while the classes are still in order, so that each fold gets its share of each.
+        folds = [None if split == "test" else (dealt + i) % _FOLDS for i in range(size)]
+        dealt += size
+        for chosen in rng.permutation(size):
+            case = f"phantom-{seed}-{index + 1:0{width}d}"
+            assignments.append(Assignment(case, index, classes[chosen], split, folds[chosen]))
+            index += 1
+    return assignments
+
+
+def _class_counts(size: int) -> dict[str, int]:
+    """Whole numbers nearest ``_SHARES`` that add up to ``size`` (largest remainder)."""
+    exact = {name: share * size for name, share in _SHARES.items()}
+    counts = {name: int(value) for name, value in exact.items()}
+    by_remainder = sorted(exact, key=lambda name: counts[name] - exact[name])
+    for name in by_remainder[: size - sum(counts.values())]:
+        counts[name] += 1
+    return counts
+
+
+def _grid(shape: Sequence[int], spacing_mm: Sequence[float] | None) -> Grid:
+    shape = tuple(shape)
+    if len(shape) != 3 or any(not isinstance(n, int) or n < 8 for n in shape):
+        msg = f"shape {list(shape)} must be three whole numbers of at least 8 voxels."
+        raise ConfigurationError(msg)
+    if spacing_mm is None:
+        return Grid(shape, tuple(extent / n for extent, n in zip(FIELD_OF_VIEW_MM, shape, strict=True)))
+    spacing_mm = tuple(float(d) for d in spacing_mm)
+    if len(spacing_mm) != 3 or any(not d > 0 for d in spacing_mm):
+        msg = f"spacing_mm {list(spacing_mm)} must be three numbers above 0."
+        raise ConfigurationError(msg)
+    covered = [n * d for n, d in zip(shape, spacing_mm, strict=True)]
+    if any(have < 0.95 * need for have, need in zip(covered, FIELD_OF_VIEW_MM, strict=True)):
+        need = " x ".join(f"{v:.0f}" for v in FIELD_OF_VIEW_MM)
+        msg = (
+            f"shape {list(shape)} at spacing_mm {list(spacing_mm)} covers {' x '.join(f'{v:.0f}' for v in covered)} "
+            f"mm, less than the abdomen's {need} mm. Leave spacing_mm out, or make it larger."
+        )
+        raise ConfigurationError(msg)
+    return Grid(shape, spacing_mm)
+
+
+def _require_whole(name: str, value: Any, *, at_least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
+        msg = f"{name} is {value!r}; it must be a whole number of at least {at_least}."
+        raise ConfigurationError(msg)
+
+
+def _mapped(make: partial, assignments: list[Assignment], workers: int) -> Iterator[tuple[Case, dict[str, Any]]]:
+    if workers == 1:
+        yield from map(make, assignments)
+        return
+    # Forked workers share the imported libraries; a spawned one would import them all again.
+    method = "fork" if "fork" in multiprocessing.get_all_start_methods() else None
+    with multiprocessing.get_context(method).Pool(min(workers, len(assignments))) as pool:
+        yield from pool.imap_unordered(make, assignments)
+
+
+def _make_and_write(
+    assignment: Assignment, *, seed: int, grid: Grid, dataset_dir: Path
+) -> tuple[Case, dict[str, Any]]:
+    study = make_study(
+        np.random.SeedSequence(seed, spawn_key=(1, assignment.index)), assignment.tumour_class, grid
+    )
+    _write_study(study, assignment, dataset_dir)
+    case = Case(
+        case=assignment.case,
+        tumour_class=assignment.tumour_class,
+        split=assignment.split,
+        fold=assignment.fold,
+        site=study.site,
+        times_s=study.times_s,
+    )
+    return case, study.truth
+
+
+def _write_study(study: PhantomStudy, assignment: Assignment, dataset_dir: Path) -> None:
+    images, labels = images_folder(assignment.split), labels_folder(assignment.split)
+    for phase, volume in enumerate(study.image):
+        write_nifti(volume, study.affine, dataset_dir / images / phase_file_name(assignment.case, phase))
+    write_nifti(study.label, study.affine, dataset_dir / labels / f"{assignment.case}.nii.gz")
+    write_nifti(study.liver, study.affine, dataset_dir / LIVER_FOLDER / f"{assignment.case}.nii.gz")
+
+
+def write_nifti(volume: np.ndarray, affine: np.ndarray, path: Path) -> None:
+    """Write a gzipped NIfTI whose bytes depend on nothing but the volume: no time, no name in the header."""
+    image = nib.Nifti1Image(volume, affine)
+    image.header.set_xyzt_units("mm", "sec")
+    with path.open("wb") as file, gzip.GzipFile("", "wb", compresslevel=1, fileobj=file, mtime=0) as packed:
+        packed.write(image.to_bytes())

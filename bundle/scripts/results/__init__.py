@@ -1,0 +1,1 @@
+"""What comes out of an analysis: lesions, metrics, figures, files and the report."""

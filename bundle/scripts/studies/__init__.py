@@ -1,0 +1,1 @@
+"""How a study gets in: dataset layout, reading, normalisation, the network grid, training slices, integrity."""
