@@ -116,9 +116,7 @@ def discriminator_loss(
     real_logits: Tensor, fake_logits: Tensor, selected: Tensor, *, real_target: float = 0.9
 ) -> Tensor:
     """Binary cross-entropy of the discriminator: real ``real_target`` (one-sided smoothing), fake 0; all ``(B,)``."""
-    real = F.binary_cross_entropy_with_logits(
-        real_logits, torch.full_like(real_logits, real_target), reduction="none"
-    )
+    real = F.binary_cross_entropy_with_logits(real_logits, torch.full_like(real_logits, real_target), reduction="none")
     return 0.5 * _mean_where(real + F.softplus(fake_logits), selected)
 
 
@@ -207,9 +205,7 @@ class MultiTaskLoss(nn.Module):
         if "regression" in outputs:
             terms["regression"] = regression_loss(outputs["regression"], batch["curve"], readable)
         if "classification" in outputs:
-            terms["classification"] = _classification_term(
-                outputs["classification"], batch["tumour_class"], has_tumour
-            )
+            terms["classification"] = _classification_term(outputs["classification"], batch["tumour_class"], has_tumour)
         if "localisation" in outputs and self.weights.localisation:
             terms["localisation"] = localisation_loss(outputs["localisation"], mask)
         if fake_logits is not None and self.weights.adversarial:

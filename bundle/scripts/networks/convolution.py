@@ -10,9 +10,7 @@ def convolution(
     in_channels: int, out_channels: int, *, spatial_dims: int, kernel_size: int = 3, bias: bool = True
 ) -> nn.Module:
     """A convolution that keeps the map's size; ``kernel_size`` is odd."""
-    return Conv[Conv.CONV, spatial_dims](
-        in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=bias
-    )
+    return Conv[Conv.CONV, spatial_dims](in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=bias)
 
 
 def with_norm_and_relu(operation: nn.Module, channels: int, *, spatial_dims: int) -> nn.Sequential:

@@ -14,9 +14,9 @@ from .convolution import convolution, deconvolution, with_norm_and_relu
 class Decoder(nn.Module):
     """From the four phases' deepest fused maps, concatenated, to one tumour logit a pixel.
 
-    Block ``i`` doubles the map and leaves the width of the level above it. With skips, each block also takes the
-    *fused* map of its level (never the spatial one, which would leak into "No Spa"): a 1×1 convolution reduces the
-    phases' maps to the block's width, and a 3×3 convolution, BN and ReLU merge both.
+    Each block doubles the map and leaves half the width of the level that it reaches. With skips, each block also
+    takes the *fused* map of its level (never the spatial one, which would leak into "No Spa"): a 1x1 convolution
+    reduces the phases' maps to the block's width, and a 3x3 convolution, BN and ReLU merge both.
 
     Args:
         widths: the encoder's widths.
@@ -26,9 +26,9 @@ class Decoder(nn.Module):
 
     def __init__(self, widths: Sequence[int], *, skips: bool, spatial_dims: int = 2) -> None:
         super().__init__()
-        outs = [*reversed(widths[:-1]), widths[0]]
+        outs = [width // 2 for width in reversed(widths)]
         ins = [len(PHASES) * widths[-1], *outs[:-1]]
-        # Without skips nothing but an overlapping kernel lets neighbours agree; with them the 3×3 convolution does.
+        # Without skips nothing but an overlapping kernel lets neighbours agree; with them the 3x3 convolution does.
         kernel_size = 2 if skips else 4
         self.up = nn.ModuleList(
             with_norm_and_relu(

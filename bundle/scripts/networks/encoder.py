@@ -30,7 +30,7 @@ class PhaseConvolution(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Four blocks of (Conv 3×3, BN, ReLU, MaxPool), the paper's encoder, on images of one channel.
+    """Four blocks of (Conv 3x3, BN, ReLU, MaxPool), the paper's encoder, on images of one channel.
 
     Args:
         widths: channels of the four blocks.

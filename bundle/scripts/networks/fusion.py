@@ -15,7 +15,7 @@ WEIGHTINGS = ("gap_softmax", "shannon", "learned")
 
 def global_average_pool(maps: Tensor) -> Tensor:
     """``(N, C, *S)`` to ``(N, C)`` float32."""
-    return maps.mean(dim=[axis for axis in range(2, maps.dim())], dtype=torch.float32)
+    return maps.mean(dim=list(range(2, maps.dim())), dtype=torch.float32)
 
 
 def shannon_entropy(maps: Tensor) -> Tensor:
@@ -26,7 +26,7 @@ def shannon_entropy(maps: Tensor) -> Tensor:
 
 
 class WeightedFusion(nn.Module):
-    """MdIEF: ``X_spa (1 + γ_spa) + X_spe (1 + γ_spe)``, γ a two-way softmax per channel (eq. 1).
+    """MdIEF: ``X_spa (1 + gamma_spa) + X_spe (1 + gamma_spe)``, gamma a two-way softmax per channel (eq. 1).
 
     Args:
         channels: channels of each domain's map.
@@ -46,7 +46,7 @@ class WeightedFusion(nn.Module):
         self.gate = nn.Linear(2 * channels, 2 * channels) if weighting == "learned" else None
 
     def weights(self, spatial: Tensor, spectral: Tensor) -> Tensor:
-        """γ of both domains, ``(2, N, C)`` float32, summing to one over the first axis."""
+        """gamma of both domains, ``(2, N, C)`` float32, summing to one over the first axis."""
         if self.weighting == "shannon":
             scores = torch.stack([shannon_entropy(spatial), shannon_entropy(spectral)])
         else:
@@ -62,11 +62,11 @@ class WeightedFusion(nn.Module):
         gain = (1.0 + self.weights(spatial, spectral)).to(spatial.dtype)
         for _ in range(spatial.dim() - 2):
             gain = gain.unsqueeze(-1)
-        return torch.addcmul(spatial * gain[0], spectral, gain[1])
+        return (spatial * gain[0]).addcmul_(spectral, gain[1])
 
 
 class ConcatFusion(nn.Module):
-    """The ablation "No MdIEF": both domains concatenated, 1×1 convolution, no γ."""
+    """The ablation "No MdIEF": both domains concatenated, 1x1 convolution, no gamma."""
 
     def __init__(self, channels: int, *, spatial_dims: int) -> None:
         super().__init__()

@@ -124,12 +124,18 @@ class TransformerHead(nn.Module):
         if logits is not None:
             outputs["localisation"] = logits
         tokens = self.transformer(tokens, present, self.wanted)
-        regression, classification = self.readout(tokens, available, located_mean)
+        regression, classification = self._read_out(tokens, available, located_mean)
         if regression is not None:
-            outputs["regression"] = regression.float()
+            outputs["regression"] = regression
         if classification is not None:
-            outputs["classification"] = classification.float()
+            outputs["classification"] = classification
         return outputs
+
+    def _read_out(self, tokens: Tensor, available: Tensor, located_mean: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        if torch.jit.is_scripting():
+            return self.readout(tokens.float(), available, located_mean)
+        with torch.autocast(device_type=tokens.device.type, enabled=False):
+            return self.readout(tokens.float(), available, located_mean)
 
     def _tokens(
         self, maps: list[Tensor], image: Tensor, available: Tensor, times_s: Tensor

@@ -106,5 +106,9 @@ class Locator(nn.Module):
 
 
 def _pool_under(weights: Tensor, maps: Tensor) -> Tensor:
-    """Mean of ``(B, C, *S)`` under weights ``(B, 1, *S)`` that sum to one, ``(B, C)`` float32."""
-    return torch.matmul(maps.flatten(2).float(), weights.flatten(2).transpose(1, 2)).squeeze(2)
+    """Mean of ``(B, C, *S)`` under weights ``(B, 1, *S)`` that sum to one, ``(B, C)``; always in float32."""
+    values, weight = maps.flatten(2).float(), weights.flatten(2).float().transpose(1, 2)
+    if torch.jit.is_scripting():
+        return torch.matmul(values, weight).squeeze(2)
+    with torch.autocast(device_type=maps.device.type, enabled=False):
+        return torch.matmul(values, weight).squeeze(2)

@@ -125,6 +125,9 @@ class MTINet(nn.Module):
                 spatial_dims=spatial_dims,
             )
         self.register_buffer("nominal_times_s", torch.tensor(NOMINAL_TIMES_S), persistent=False)
+        # The training split's mean curve, normalised: no part of the forward pass, it travels with the weights as the
+        # reference of ``mae_ratio``.
+        self.register_buffer("mean_curve", torch.zeros(len(PHASES)))
 
     def forward(
         self, image: Tensor, available: Tensor | None = None, times_s: Tensor | None = None

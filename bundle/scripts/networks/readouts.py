@@ -6,7 +6,6 @@ Every readout takes ``(tokens, available, located_mean)`` and returns regression
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from ..domain.phases import PHASES
@@ -26,9 +25,7 @@ class MeanReadout(nn.Module):
         self.regress = nn.Linear(d_model, 1) if regression else None
         self.classify = nn.Linear(d_model, classes) if classes else None
 
-    def forward(
-        self, tokens: Tensor, available: Tensor, located_mean: Tensor
-    ) -> tuple[Tensor | None, Tensor | None]:
+    def forward(self, tokens: Tensor, available: Tensor, located_mean: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """Tokens ``(B, 4 C, d)``; ``located_mean`` is not used."""
         by_phase = tokens.unflatten(1, [available.shape[1], -1]).mean(dim=2)
         regression = self.regress(by_phase).squeeze(-1) if self.regress is not None else None
@@ -44,9 +41,7 @@ class FlattenReadout(nn.Module):
         self.regress = nn.Linear(tokens * d_model, len(PHASES)) if regression else None
         self.classify = nn.Linear(tokens * d_model, classes) if classes else None
 
-    def forward(
-        self, tokens: Tensor, available: Tensor, located_mean: Tensor
-    ) -> tuple[Tensor | None, Tensor | None]:
+    def forward(self, tokens: Tensor, available: Tensor, located_mean: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """Tokens ``(B, 4 C, d)``; ``located_mean`` is not used."""
         by_phase = tokens.unflatten(1, [available.shape[1], -1])
         flat = (by_phase * available[:, :, None, None].to(tokens.dtype)).flatten(1)
@@ -70,9 +65,7 @@ class LocateReadout(nn.Module):
             hidden = nn.Linear(len(PHASES) * d_model, d_model)
             self.classify = nn.Sequential(hidden, nn.ReLU(), nn.Dropout(dropout), nn.Linear(d_model, classes))
 
-    def forward(
-        self, tokens: Tensor, available: Tensor, located_mean: Tensor
-    ) -> tuple[Tensor | None, Tensor | None]:
+    def forward(self, tokens: Tensor, available: Tensor, located_mean: Tensor) -> tuple[Tensor | None, Tensor | None]:
         """Phase tokens ``(B, 4, d)`` and the located means ``(B, 4)``."""
         regression = located_mean + self.regress(tokens).squeeze(-1) if self.regress is not None else None
         there = tokens * available.unsqueeze(-1).to(tokens.dtype)

@@ -18,6 +18,8 @@ METHODS = ("fft", "matrix")
 NYQUIST = 0.5
 """Cycles a pixel."""
 
+_NEEDS_SPECTRUM = "spectral='log_magnitude' needs the spectrum itself, which matrices cannot give: use high_pass='fft'."
+
 
 def low_pass_response(size: int, cutoff: float, device: torch.device) -> Tensor:
     """Gaussian response at the ``size`` frequencies of a discrete Fourier transform, ``(size,)`` float32.
@@ -53,13 +55,13 @@ def high_pass_spectrum(image: Tensor, cutoff: float, spatial_dims: int) -> Tenso
     low = torch.ones(1, device=image.device)
     for axis in range(image.dim() - spatial_dims, image.dim()):
         low = low.unsqueeze(-1) * low_pass_response(image.shape[axis], cutoff, image.device)
-    axes = [axis for axis in range(-spatial_dims, 0)]
+    axes = list(range(-spatial_dims, 0))
     return torch.fft.fftn(image, dim=axes, norm="ortho") * (1.0 - low.squeeze(0))
 
 
 def high_pass_by_fft(image: Tensor, cutoff: float, spatial_dims: int) -> Tensor:
     """High-pass the last ``spatial_dims`` axes of ``(…, *S)`` by the fast Fourier transform."""
-    axes = [axis for axis in range(-spatial_dims, 0)]
+    axes = list(range(-spatial_dims, 0))
     return torch.fft.ifftn(high_pass_spectrum(image, cutoff, spatial_dims), dim=axes, norm="ortho").real
 
 
@@ -87,12 +89,22 @@ class HighPass(nn.Module):
             msg = f"high_pass must be one of {METHODS}; got {method!r}."
             raise ConfigurationError(msg)
         if log_magnitude and method != "fft":
-            msg = "spectral='log_magnitude' needs the spectrum itself: set high_pass='fft'."
-            raise ConfigurationError(msg)
+            raise ConfigurationError(_NEEDS_SPECTRUM)
         self.cutoff = cutoff * NYQUIST
         self.method = method
         self.log_magnitude = log_magnitude
         self.spatial_dims = spatial_dims
+
+    @torch.jit.unused
+    def use_matrices(self) -> None:
+        """Filter by matrices from now on.
+
+        Raises:
+            ConfigurationError: the spectrum itself is asked for.
+        """
+        if self.log_magnitude:
+            raise ConfigurationError(_NEEDS_SPECTRUM)
+        self.method = "matrix"
 
     def forward(self, image: Tensor) -> Tensor:
         """``(N, C, *S)`` any float type to the same shape, float32."""
@@ -104,7 +116,7 @@ class HighPass(nn.Module):
     def _filter(self, image: Tensor) -> Tensor:
         if self.log_magnitude:
             magnitude = high_pass_spectrum(image, self.cutoff, self.spatial_dims).abs()
-            axes = [axis for axis in range(-self.spatial_dims, 0)]
+            axes = list(range(-self.spatial_dims, 0))
             return torch.fft.fftshift(torch.log1p(magnitude), dim=axes)
         if self.method == "matrix":
             return high_pass_by_matrix(image, self.cutoff, self.spatial_dims)

@@ -10,6 +10,8 @@ from .canvas import Canvas
 from .grid import SmoothField, edge
 from .kinetics import Scan, Tissue
 
+LIVER = Tissue(0.84, 0.28, 0.012, 0.10)
+"""A healthy liver; each subject varies around it."""
 MUSCLE = Tissue(1.40, 0.10, 0.004, 1.0, density=0.9)
 MARROW = Tissue(0.90, 0.12, 0.006, 1.0, density=0.45)
 SPLEEN = Tissue(1.35, 0.30, 0.030, 1.0)
@@ -95,9 +97,9 @@ class LiverTissue:
     """
 
     def __init__(self, rng: np.random.Generator, *, cirrhosis: bool) -> None:
-        t1_s = float(np.clip(rng.normal(0.84, 0.05), 0.72, 1.0))
-        ve = float(np.clip(rng.normal(0.28, 0.025), 0.22, 0.34))
-        fp, fa = (0.0085, 0.22) if cirrhosis else (0.012, 0.10)
+        t1_s = float(np.clip(rng.normal(LIVER.t1_s, 0.05), 0.72, 1.0))
+        ve = float(np.clip(rng.normal(LIVER.ve, 0.025), 0.22, 0.34))
+        fp, fa = (0.0085, 0.22) if cirrhosis else (LIVER.fp, LIVER.fa)
         fp, fa = fp * float(rng.uniform(0.8, 1.25)), fa * float(rng.uniform(0.7, 1.4))
         self.tissue = Tissue(t1_s, ve, fp, fa)
         self.septa = Tissue(t1_s * 1.3, ve * 1.25, fp * 0.75, fa)
@@ -129,7 +131,7 @@ def paint_liver(canvas: Canvas, anatomy: Anatomy, parenchyma: LiverTissue, scan:
     grid = canvas.grid
     width_mm = max(3.0, 1.2 * grid.in_plane_mm)
     share = np.zeros(grid.shape, np.float32)
-    box = grid.box((-180.0, -130.0, -1e3), (100.0, 130.0, 1e3))
+    box = grid.box((-180.0, -130.0, -1e3), (130.0, 130.0, 1e3))
     mesh = grid.coordinates(box)
     share[box] = edge(anatomy.liver_depth_mm(mesh), width_mm)
     canvas.paint(share[box], parenchyma.signal(scan, mesh), box)

@@ -17,18 +17,12 @@ import nibabel as nib
 import numpy as np
 from tqdm import tqdm
 
-from ..domain.classes import CLASSES, NO_LESION
+from ..domain.classes import NO_LESION
 from ..domain.entry import entry_point
 from ..domain.errors import ConfigurationError
-from ..studies.layout import (
-    LIVER_FOLDER,
-    Case,
-    images_folder,
-    labels_folder,
-    phase_file_name,
-    write_dataset_json,
-    write_subjects,
-)
+from ..studies.case import LIVER_FOLDER, Case, images_folder, labels_folder, mask_file_name, phase_file_name
+from ..studies.layout import write_dataset_json, write_subjects
+from ..studies.subjects_table import FOLDS, SPLITS
 from .grid import FIELD_OF_VIEW_MM, Grid
 from .subject import VERSION, PhantomStudy, make_study
 
@@ -37,8 +31,6 @@ TRUTH_FILE = "phantom.json"
 """Per subject: latent noise-free lesion curves, subtypes, shifts, gains; and the generator's version."""
 
 _SHARES = {NO_LESION: 0.08, "hcc": 0.92 * 138 / 238, "hemangioma": 0.92 * 100 / 238}
-_SPLITS = ("train", "val", "test")
-_FOLDS = 5
 
 
 @dataclass(frozen=True)
@@ -143,7 +135,7 @@ def assign(subjects: int, seed: int, split_sizes: Sequence[int] | None = None) -
         ConfigurationError: ``split_sizes`` is not three whole numbers that add up to ``subjects``.
     """
     sizes = (0, 0, subjects) if split_sizes is None else tuple(split_sizes)
-    if len(sizes) != len(_SPLITS) or any(not isinstance(n, int) or n < 0 for n in sizes):
+    if len(sizes) != len(SPLITS) or any(not isinstance(n, int) or n < 0 for n in sizes):
         msg = f"split_sizes {list(sizes)} must be three whole numbers: subjects in train, val and test."
         raise ConfigurationError(msg)
     if sum(sizes) != subjects:
@@ -152,10 +144,10 @@ def assign(subjects: int, seed: int, split_sizes: Sequence[int] | None = None) -
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(0,)))
     width = len(str(subjects))
     assignments, index, dealt = [], 0, 0
-    for split, size in zip(_SPLITS, sizes, strict=True):
+    for split, size in zip(SPLITS, sizes, strict=True):
         classes = [name for name, count in _class_counts(size).items() for _ in range(count)]
         # Folds are dealt out while the classes are still in order, so that each fold gets its share of each.
-        folds = [None if split == "test" else (dealt + i) % _FOLDS for i in range(size)]
+        folds = [None if split == "test" else (dealt + i) % len(FOLDS) for i in range(size)]
         dealt += size
         for chosen in rng.permutation(size):
             case = f"phantom-{seed}-{index + 1:0{width}d}"
@@ -212,12 +204,8 @@ def _mapped(make: partial, assignments: list[Assignment], workers: int) -> Itera
         yield from pool.imap_unordered(make, assignments)
 
 
-def _make_and_write(
-    assignment: Assignment, *, seed: int, grid: Grid, dataset_dir: Path
-) -> tuple[Case, dict[str, Any]]:
-    study = make_study(
-        np.random.SeedSequence(seed, spawn_key=(1, assignment.index)), assignment.tumour_class, grid
-    )
+def _make_and_write(assignment: Assignment, *, seed: int, grid: Grid, dataset_dir: Path) -> tuple[Case, dict[str, Any]]:
+    study = make_study(np.random.SeedSequence(seed, spawn_key=(1, assignment.index)), assignment.tumour_class, grid)
     _write_study(study, assignment, dataset_dir)
     case = Case(
         case=assignment.case,
@@ -234,8 +222,8 @@ def _write_study(study: PhantomStudy, assignment: Assignment, dataset_dir: Path)
     images, labels = images_folder(assignment.split), labels_folder(assignment.split)
     for phase, volume in enumerate(study.image):
         write_nifti(volume, study.affine, dataset_dir / images / phase_file_name(assignment.case, phase))
-    write_nifti(study.label, study.affine, dataset_dir / labels / f"{assignment.case}.nii.gz")
-    write_nifti(study.liver, study.affine, dataset_dir / LIVER_FOLDER / f"{assignment.case}.nii.gz")
+    write_nifti(study.label, study.affine, dataset_dir / labels / mask_file_name(assignment.case))
+    write_nifti(study.liver, study.affine, dataset_dir / LIVER_FOLDER / mask_file_name(assignment.case))
 
 
 def write_nifti(volume: np.ndarray, affine: np.ndarray, path: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 HAEMATOCRIT = 0.45
 DOSE_ML_PER_KG = 0.1
-"""Gadobutrol 1 mmol/mL: 0.1 mmol/kg."""
+"""Of gadobutrol, 1 mmol/mL: 0.1 mmol/kg."""
 INJECTION_DELAY_S = 13.0
 """From the injection, where phase times count from, to the heart."""
 M0 = 1000.0
@@ -17,8 +17,7 @@ T1_BLOOD_S = 1.65
 INFLOW_PER_S = 0.35
 """Added to the relaxation rate of flowing blood: fresh spins brighten it in a spoiled gradient echo."""
 
-_TIME_S = np.arange(0.0, 420.0, 1.0)
-_RELAXIVITY_PER_S_M = dcmri.relaxivity(3.0, "blood", "gadobutrol")
+TIME_S = np.arange(0.0, 420.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -62,26 +61,30 @@ class Circulation:
     Args:
         cardiac_output_ml_s: cardiac output.
         gut_transit_s: mean transit time from the aorta to the portal vein.
+        agent: contrast agent, as dcmri names it; it stays outside the cells in this model.
     """
 
-    def __init__(self, *, cardiac_output_ml_s: float = 97.0, gut_transit_s: float = 15.0) -> None:
+    def __init__(
+        self, *, cardiac_output_ml_s: float = 97.0, gut_transit_s: float = 15.0, agent: str = "gadobutrol"
+    ) -> None:
+        self.relaxivity_per_s_m = dcmri.relaxivity(3.0, "blood", agent)
         self.aorta = dcmri.aif_tristan(
-            _TIME_S,
-            agent="gadobutrol",
+            TIME_S,
+            agent=agent,
             dose=DOSE_ML_PER_KG,
             rate=2.0,
             BAT=INJECTION_DELAY_S,
             CO=cardiac_output_ml_s,
         )
-        self.portal = dcmri.flux_chain(self.aorta, gut_transit_s, 0.85, t=_TIME_S)
+        self.portal = dcmri.flux_chain(self.aorta, gut_transit_s, 0.85, t=TIME_S)
 
     def tissue(self, tissue: Tissue) -> np.ndarray:
-        """Tissue concentration over ``_TIME_S``, mol/L."""
+        """Tissue concentration over ``TIME_S``, mol/L."""
         if tissue.fp == 0.0:
-            return np.zeros_like(_TIME_S)
+            return np.zeros_like(TIME_S)
         return dcmri.conc_liver(
             self.aorta,
-            t=_TIME_S,
+            t=TIME_S,
             cv=self.portal,
             H=HAEMATOCRIT,
             ve=tissue.ve,
@@ -118,7 +121,7 @@ class Scan:
         return self._signal(1.0 / T1_BLOOD_S + INFLOW_PER_S, concentration, 1.0)
 
     def _signal(self, r10_per_s: float, concentration: np.ndarray, density: float) -> np.ndarray:
-        at_phases = np.interp(self.times_s, _TIME_S, concentration)
-        signal = density * self.sequence.signal(r10_per_s + _RELAXIVITY_PER_S_M * at_phases)
+        at_phases = np.interp(self.times_s, TIME_S, concentration)
+        signal = density * self.sequence.signal(r10_per_s + self.circulation.relaxivity_per_s_m * at_phases)
         # Transcendental functions may differ in the last bit between machines; the volumes must not.
         return np.round(signal, 3)

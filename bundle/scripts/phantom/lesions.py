@@ -10,7 +10,7 @@ from .grid import SmoothField, edge
 from .kinetics import Tissue
 
 DIAMETERS_MM = (8.0, 60.0)
-MEDIAN_DIAMETER_MM = 29.0
+MEDIAN_DIAMETER_MM = 31.0
 SUPPLY_BINS = np.linspace(0.0, 1.0, 17)
 """Levels of arterial supply for which a lesion's signal is simulated."""
 
@@ -88,7 +88,7 @@ def draw_diameter(rng: np.random.Generator) -> float:
     """Longest diameter, log-normal within ``DIAMETERS_MM``."""
     lower, upper = DIAMETERS_MM
     while True:
-        diameter = MEDIAN_DIAMETER_MM * float(np.exp(0.45 * rng.normal()))
+        diameter = MEDIAN_DIAMETER_MM * float(np.exp(0.42 * rng.normal()))
         if lower * 1.25 <= diameter <= upper:
             return round(diameter, 2)
 
@@ -112,7 +112,7 @@ def draw_lesion(rng: np.random.Generator, tumour_class: str, diameter_mm: float,
 
 def _draw_hcc(rng: np.random.Generator, *, diameter_mm: float, reach: tuple, **shape: object) -> Lesion:
     subtype = str(rng.choice(["typical", "no_washout", "weak_arterial"], p=[0.82, 0.10, 0.08]))
-    t1_s = float(np.clip(rng.normal(1.10, 0.22), 0.8, 1.8))
+    t1_s = float(np.clip(rng.normal(1.15, 0.25), 0.8, 1.9))
     ve = float(np.clip(rng.normal(0.232, 0.022), 0.18, 0.29))
     fp, fa = float(0.031 * np.exp(0.25 * rng.normal())), float(rng.uniform(0.7, 0.95))
     if subtype == "no_washout":
@@ -139,9 +139,9 @@ def _draw_hcc(rng: np.random.Generator, *, diameter_mm: float, reach: tuple, **s
 
 
 def _draw_hemangioma(rng: np.random.Generator, *, diameter_mm: float, reach: tuple, **shape: object) -> Lesion:
-    flash = 0.35 if diameter_mm < 22.0 else 0.03
+    flash = 0.35 if diameter_mm < 22.0 else 0.05
     subtype = str(rng.choice(["typical", "flash_filling", "sclerosed"], p=[0.92 - flash, flash, 0.08]))
-    t1_s = float(np.clip(rng.normal(2.0, 0.45), 1.2, 3.2))
+    t1_s = float(np.clip(rng.normal(1.85, 0.45), 1.1, 3.2))
     ve = float(np.clip(rng.normal(0.46, 0.06), 0.32, 0.6))
     rim_fp, core_fp = float(0.045 * np.exp(0.25 * rng.normal())), float(0.0025 * np.exp(0.6 * rng.normal()))
     supply = (float(rng.uniform(0.45, 0.75)), 0.38, float(rng.uniform(0.5, 0.9)))

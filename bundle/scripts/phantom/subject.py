@@ -98,9 +98,7 @@ def make_study(seed: np.random.SeedSequence, tumour_class: str, grid: Grid) -> P
     )
 
 
-def _place(
-    rng: np.random.Generator, tumour_class: str, anatomy: Anatomy
-) -> tuple[list[Lesion], list[Ellipsoid]]:
+def _place(rng: np.random.Generator, tumour_class: str, anatomy: Anatomy) -> tuple[list[Lesion], list[Ellipsoid]]:
     """Draw lesions, the largest first, then cysts, each inside the liver and clear of the others."""
     mesh = planning_mesh()
     depth_mm = anatomy.liver_depth_mm(mesh)
@@ -135,7 +133,7 @@ def _place(
 
 
 def _paint_lesion(canvas: Canvas, lesion: Lesion, anatomy: Anatomy, scan: Scan) -> np.ndarray:
-    """Paint one lesion; returns its mask ``(X, Y, Z)``, the voxels of which it fills half or more."""
+    """Paint one lesion; returns its mask ``(X, Y, Z)``, the voxels that it fills by half, or else the most."""
     table = np.stack([scan.tissue(tissue) for tissue in lesion.tissues], axis=1)
     capsule = None if lesion.capsule is None else scan.tissue(lesion.capsule)
     reach_mm = lesion.diameter_mm / 2 + 3.0
@@ -153,7 +151,8 @@ def _paint_lesion(canvas: Canvas, lesion: Lesion, anatomy: Anatomy, scan: Scan) 
 
     box, share = canvas.paint_fine(lesion.centre_mm - reach_mm, lesion.centre_mm + reach_mm, tissue)
     mask = np.zeros(canvas.grid.shape, bool)
-    mask[box] = share > 0.5
+    # On a coarse grid a small lesion may fill no voxel by half, and must not vanish.
+    mask[box] = share > min(0.5, 0.99 * float(share.max(initial=0.0)))
     return mask
 
 

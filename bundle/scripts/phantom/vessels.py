@@ -46,9 +46,7 @@ def hepatic_veins(rng: np.random.Generator) -> tuple[Tube, ...]:
     """Right, middle and left hepatic vein, fanning out from the vena cava below the dome."""
     junction = np.array([-16.0, -24.0, 52.0]) + rng.uniform(-4.0, 4.0, 3)
     directions = ([-1.0, 0.1, -0.55], [-0.5, 0.85, -0.55], [0.25, 0.95, -0.35])
-    return tuple(
-        tube for d in directions for tube in _branches(rng, junction, np.array(d), 42.0, 5.0, generations=3)
-    )
+    return tuple(tube for d in directions for tube in _branches(rng, junction, np.array(d), 42.0, 5.0, generations=3))
 
 
 def _branches(

@@ -32,15 +32,14 @@ class Component:
 
 def bounding_box(mask: np.ndarray) -> Box:
     """The smallest box that holds a mask; empty slices where the mask is empty."""
-    found = ndimage.find_objects(mask.astype(bool).view(np.uint8))
-    return found[0] if found else (slice(0, 0),) * mask.ndim
+    if not mask.any():
+        return (slice(0, 0),) * mask.ndim
+    return ndimage.find_objects(mask.astype(np.uint8))[0]
 
 
 def grown(box: Box, margin: tuple[int, ...], shape: tuple[int, ...]) -> Box:
     """A box with ``margin`` voxels more on both sides of each axis, cut at the array's border."""
-    return tuple(
-        slice(max(0, s.start - m), min(n, s.stop + m)) for s, m, n in zip(box, margin, shape, strict=True)
-    )
+    return tuple(slice(max(0, s.start - m), min(n, s.stop + m)) for s, m, n in zip(box, margin, shape, strict=True))
 
 
 def label_components(mask: np.ndarray) -> tuple[np.ndarray, int]:

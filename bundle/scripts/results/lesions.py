@@ -125,8 +125,7 @@ def _lesion(
     regressed = None if prediction.regression is None else area_weighted(prediction.regression, area)
     probabilities = None
     if prediction.classification is not None:
-        mean = area_weighted(prediction.classification, area)
-        probabilities = {name: float(p) for name, p in zip(CLASSES, mean, strict=True)}
+        probabilities = _by_class(area_weighted(prediction.classification, area))
     return Lesion(
         id=identifier,
         volume_ml=component.voxels * study.voxel_ml,
@@ -134,9 +133,7 @@ def _lesion(
         centroid_mm=centroid_mm(component, study.affine),
         predicted_class=most_likely(probabilities),
         probabilities=probabilities,
-        enhancement=describe(
-            study, from_mask=from_mask, ring=ring, regressed=regressed, shared_slices=shared_slices
-        ),
+        enhancement=describe(study, from_mask=from_mask, ring=ring, regressed=regressed, shared_slices=shared_slices),
         rule_class=rule_class(from_mask, ring),
     )
 
@@ -144,8 +141,12 @@ def _lesion(
 def _study_probabilities(lesions: Sequence[Lesion]) -> dict[str, float] | None:
     if not lesions or lesions[0].probabilities is None:
         return None
-    total_ml = sum(x.volume_ml for x in lesions)
-    return {name: sum(x.volume_ml * x.probabilities[name] for x in lesions) / total_ml for name in CLASSES}
+    per_lesion = [[x.probabilities[name] for name in CLASSES] for x in lesions]
+    return _by_class(np.average(per_lesion, axis=0, weights=[x.volume_ml for x in lesions]))
+
+
+def _by_class(probabilities: np.ndarray) -> dict[str, float]:
+    return {name: float(p) for name, p in zip(CLASSES, np.clip(probabilities, 0.0, 1.0), strict=True)}
 
 
 def _notes(
@@ -175,7 +176,9 @@ def _check(study: Study, prediction: Prediction, threshold: float, min_volume_ml
         raise ConfigurationError(msg)
     grid = study.image.shape[1:]
     if prediction.tumour.shape != grid:
-        msg = f"{study.case}: the prediction is {prediction.tumour.shape} and the study {grid}. Predict on its own grid."
+        msg = (
+            f"{study.case}: the prediction is {prediction.tumour.shape} and the study {grid}. Predict on its own grid."
+        )
         raise StudyError(msg)
     slices = grid[study.slice_axis]
     for name, rows, columns in (
@@ -183,5 +186,7 @@ def _check(study: Study, prediction: Prediction, threshold: float, min_volume_ml
         ("classification", prediction.classification, len(CLASSES)),
     ):
         if rows is not None and rows.shape != (slices, columns):
-            msg = f"{study.case}: {name} is {rows.shape} and must be {(slices, columns)}, one row per slice of the study."
+            msg = (
+                f"{study.case}: {name} is {rows.shape} and must be {(slices, columns)}, one row per slice of the study."
+            )
             raise StudyError(msg)

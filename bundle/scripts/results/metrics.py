@@ -53,9 +53,11 @@ def _accuracy_minus_rule(row: SubjectScore, mean: np.ndarray | None) -> float | 
 
 
 def _error(row: SubjectScore, curve: Sequence[float] | None, mean: np.ndarray | None) -> float | None:
-    """Mean absolute error over the phases that are there; after a miss that of the training mean."""
-    said = mean if row.missed else curve
-    return None if said is None or curve is None else float(np.nanmean(np.abs(np.subtract(said, row.true_curve))))
+    """Mean absolute error over the phases that are there; of the training mean where nothing was found."""
+    if curve is None:
+        return None
+    said = mean if row.missed or np.isnan(curve).all() else curve
+    return None if said is None else float(np.nanmean(np.abs(np.subtract(said, row.true_curve))))
 
 
 def _head_error(row: SubjectScore, mean: np.ndarray | None) -> float | None:
@@ -87,7 +89,8 @@ def _balanced_accuracy(columns: np.ndarray) -> float:
 
 METRICS = {
     "dsc_mean": Metric(
-        "Dice, mean over subjects with a lesion; a miss (no predicted voxel touches it) is 0", lambda row, mean: row.dice
+        "Dice, mean over subjects with a lesion; a miss (no predicted voxel touches it) is 0",
+        lambda row, mean: row.dice,
     ),
     "iou_mean": Metric("Intersection over union, likewise", lambda row, mean: row.iou),
     "nsd_2mm": Metric("Normalised surface Dice at 2 mm, likewise", lambda row, mean: row.nsd),
@@ -96,7 +99,8 @@ METRICS = {
         lambda row, mean: row.hd95_mm,
     ),
     "missed_subjects": Metric(
-        "Share of subjects with a lesion that are missed", lambda row, mean: row.missed if row.has_lesion else None
+        "Share of subjects with a lesion that are missed",
+        lambda row, mean: row.missed if row.has_lesion and row.slice_index is None else None,
     ),
     "false_positive_subjects": Metric(
         "Share of subjects without a lesion in which one is predicted",
@@ -117,9 +121,7 @@ METRICS = {
         _lesion_counts,
         lambda counts: _ratio(2 * counts[:, 0].sum(), counts[:, 1:].sum()),
     ),
-    "accuracy": Metric(
-        "Class right, over subjects with a lesion; a miss is wrong", lambda row, mean: row.correct
-    ),
+    "accuracy": Metric("Class right, over subjects with a lesion; a miss is wrong", lambda row, mean: row.correct),
     "balanced_accuracy": Metric("Mean of the accuracies within each class", _truth_and_correct, _balanced_accuracy),
     "auroc": Metric(
         "Area under the ROC curve of the probability of HCC; a miss ranks as the wrong class with certainty",

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..domain.classes import CLASSES, NO_LESION, UNKNOWN_CLASS
+from ..domain.classes import CLASSES, NO_LESION, UNKNOWN_CLASS, tumour_class_of
 from ..domain.enhancement import mean_curve
 from ..domain.errors import StudyError
 from ..domain.phases import PHASES
@@ -80,8 +77,8 @@ class SubjectScore:
 
     @property
     def missed(self) -> bool:
-        """Whether there is a true lesion that the prediction does not touch."""
-        return self.dice == 0.0
+        """Whether the prediction touches none of a subject's true lesions; a slice's heads answer all the same."""
+        return self.dice == 0.0 and self.slice_index is None
 
     @property
     def correct(self) -> bool | None:
@@ -128,7 +125,7 @@ def score_subject(study: Study, mask: np.ndarray, result: Result, prediction: Pr
     return SubjectScore(
         case=study.case,
         slice_index=None,
-        true_class=true_class(study),
+        true_class=tumour_class_of(study.label),
         predicted_class=predicted_class,
         probability_hcc=probability_hcc,
         rule_class=rule_class,
@@ -164,7 +161,7 @@ def score_slices(study: Study, mask: np.ndarray, prediction: Prediction) -> list
             SubjectScore(
                 case=study.case,
                 slice_index=int(index),
-                true_class=true_class(study),
+                true_class=tumour_class_of(study.label),
                 predicted_class=UNKNOWN_CLASS if p is None else CLASSES[int(p.argmax())],
                 probability_hcc=None if p is None else float(p[_HCC]),
                 rule_class=None,
@@ -173,40 +170,6 @@ def score_slices(study: Study, mask: np.ndarray, prediction: Prediction) -> list
             )
         )
     return rows
-
-
-def true_class(study: Study) -> str:
-    """The class of a labelled study: that of most of its tumour voxels, ``NO_LESION`` without any."""
-    label = _label(study)
-    count = {name: np.count_nonzero(label == value) for value, name in enumerate(CLASSES, start=1)}
-    return max(count, key=count.get) if any(count.values()) else NO_LESION
-
-
-def write_per_subject(rows: Sequence[SubjectScore], path: Path) -> None:
-    """Write one line per row; a curve has one column per phase, what is None or NaN stays empty."""
-    lines = [_columns(row) for row in rows]
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(lines[0]) if lines else [], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(lines)
-
-
-def _columns(row: SubjectScore) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for name, value in asdict(row).items():
-        if name.endswith("_curve"):
-            curve = _NOTHING if value is None else value
-            values |= {f"{name.removesuffix('_curve')}_{phase}": v for phase, v in zip(PHASES, curve, strict=True)}
-        else:
-            values[name] = value
-    values |= {"correct": row.correct, "rule_correct": row.rule_correct}
-    return {name: _cell(value) for name, value in values.items()}
-
-
-def _cell(value: Any) -> Any:
-    if value is None or (isinstance(value, float) and np.isnan(value)):
-        return ""
-    return f"{value:.6g}" if isinstance(value, float) else value
 
 
 def _compare(

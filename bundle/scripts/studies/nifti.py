@@ -147,10 +147,10 @@ def _unpacked(file: Path) -> bytes:
 
 
 def _voxels(image: nib.Nifti1Image, file: Path) -> np.ndarray:
-    slope, inter = image.header.get_slope_inter()
-    unscaled = slope in (None, 1.0) and inter in (None, 0.0)
+    # The image's header has forgotten its scaling once it is loaded; the array proxy has not.
+    unscaled = (image.dataobj.slope, image.dataobj.inter) == (1.0, 0.0)
     # Scaled voxels would come as float64, twice the memory for nothing.
-    data = image.dataobj.get_unscaled() if unscaled else image.dataobj.get_scaled(np.float32)
+    data = image.dataobj.get_unscaled() if unscaled else np.asarray(image.dataobj, dtype=np.float32)
     # NaN and infinity both show in the extremes, which is quicker than testing every voxel.
     if data.dtype.kind == "f" and not np.isfinite([data.min(), data.max()]).all():
         bad = int(data.size - np.count_nonzero(np.isfinite(data)))

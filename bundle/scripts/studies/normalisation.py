@@ -16,7 +16,7 @@ _BINS = 256
 def body_mask(image: np.ndarray) -> np.ndarray:
     """The body: Otsu's threshold on the mean over phases, largest component, filled slice by slice.
 
-    Lungs and bowel gas count as body. Missing phases, all zeros, change nothing.
+    Lungs and bowel gas count as body where an axial slice encloses them. Missing phases, all zeros, change nothing.
 
     Args:
         image: ``(4, X, Y, Z)`` raw, RAS+.

@@ -18,10 +18,11 @@ from nibabel.orientations import (
 )
 from nibabel.processing import resample_from_to
 
+from ..domain.classes import LABELS
 from ..domain.errors import StudyError
 from ..domain.phases import PHASES, REFERENCE_INDEX, REFERENCE_PHASE
 from ..domain.study import Study
-from .layout import LABELS, Case
+from .case import Case
 from .nifti import FileError, read_phases, read_volume, require_varying, same_grid
 from .normalisation import body_mask, intensity_statistics
 from .writing import replace_when_written
@@ -68,7 +69,7 @@ def read_study(case: Case) -> Study:
         msg = f"{case.case}: {error}"
         raise StudyError(msg) from error
     label = _read_mask(case.label_file, shape, affine, ornt, highest=max(LABELS.values()))
-    liver = _read_mask(case.liver_file, shape, affine, ornt, highest=None)
+    liver = _read_mask(case.liver_file, shape, affine, ornt, highest=255)
     return Study(
         case=case.case,
         image=image,
@@ -149,7 +150,7 @@ def _read_phase(file: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _read_mask(
-    file: Path | None, shape: tuple[int, ...], affine: np.ndarray, ornt: np.ndarray, *, highest: int | None
+    file: Path | None, shape: tuple[int, ...], affine: np.ndarray, ornt: np.ndarray, *, highest: int
 ) -> np.ndarray | None:
     if file is None:
         return None
@@ -158,8 +159,9 @@ def _read_mask(
         fix = f"Resample it (nearest neighbour) onto the {REFERENCE_PHASE} phase"
         raise FileError(file, f"not on the {REFERENCE_PHASE} phase's grid", fix)
     whole = mask.astype(np.uint8)
-    if not np.array_equal(whole, mask) or (highest is not None and whole.max() > highest):
-        raise FileError(file, "values outside 0-2", f"Use {', '.join(f'{v} {name}' for name, v in LABELS.items())}")
+    if not np.array_equal(whole, mask) or whole.max() > highest:
+        fix = f"Use {', '.join(f'{value} for {name}' for name, value in LABELS.items())}, in a liver mask 0 and 1"
+        raise FileError(file, f"voxel values are not whole numbers from 0 to {highest}", fix)
     return apply_orientation(whole, ornt)
 
 

@@ -12,7 +12,8 @@ from ..domain.errors import DatasetError
 from ..domain.phases import PHASES
 
 SUBJECTS_FILE = "subjects.csv"
-COLUMNS = ("case", "class", "split", "fold", "site", *(f"t_{phase}" for phase in PHASES))
+TIME_COLUMNS = tuple(f"t_{phase}" for phase in PHASES)
+COLUMNS = ("case", "class", "split", "fold", "site", *TIME_COLUMNS)
 SPLITS = ("train", "val", "test")
 FOLDS = range(5)
 CASE_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -43,24 +44,29 @@ def read_rows(table: Path) -> list[dict[str, str]]:
     return rows
 
 
-def row_problems(row: dict[str, str]) -> list[tuple[str, str]]:
-    """What is wrong with one row of ``subjects.csv``, as ``(problem, fix)`` pairs."""
+def row_problems(row: dict[str, str]) -> list[tuple[str, str, str]]:
+    """What is wrong with one row of ``subjects.csv``.
+
+    Returns:
+        ``(column, problem, fix)``, one per fault.
+    """
     problems = []
     if not CASE_PATTERN.fullmatch(row["case"]):
-        problems.append((f"case id {row['case']!r} is not a file name", "Use letters, digits, '.', '_' and '-' only"))
+        fix = "Use letters, digits, '.', '_' and '-' only"
+        problems.append(("case", f"case id {row['case']!r} cannot name a file", fix))
     if row["class"] not in (*CLASSES, NO_LESION):
-        problems.append((f"unknown class {row['class']!r}", f"Use one of {', '.join((*CLASSES, NO_LESION))}"))
+        fix = f"Use one of {', '.join((*CLASSES, NO_LESION))}"
+        problems.append(("class", f"unknown class {row['class']!r}", fix))
     if row["split"] not in SPLITS:
-        problems.append((f"unknown split {row['split']!r}", f"Use one of {', '.join(SPLITS)}"))
+        problems.append(("split", f"unknown split {row['split']!r}", f"Use one of {', '.join(SPLITS)}"))
     if row["split"] == "test" and row["fold"]:
-        problems.append((f"fold {row['fold']!r} on a test case", "Leave the fold of test cases empty"))
+        problems.append(("fold", f"fold {row['fold']!r} on a test case", "Leave the fold of test cases empty"))
     elif row["fold"] and row["fold"] not in {str(fold) for fold in FOLDS}:
-        problems.append((f"fold {row['fold']!r} is not 0-4", "Use 0-4 on train and val, empty on test"))
-    for phase in PHASES:
-        if row[f"t_{phase}"] and not _is_time(row[f"t_{phase}"]):
-            problems.append(
-                (f"t_{phase} {row[f't_{phase}']!r} is not a number of seconds", "Write seconds, or leave it empty")
-            )
+        problems.append(("fold", f"fold {row['fold']!r} is not 0-4", "Use 0-4 on train and val, empty on test"))
+    for column in TIME_COLUMNS:
+        if row[column] and not _is_time(row[column]):
+            fix = "Write seconds, or leave it empty"
+            problems.append((column, f"{column} {row[column]!r} is not a number", fix))
     return problems
 
 
