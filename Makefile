@@ -8,7 +8,7 @@ PY := $(BIN)/python
 setup: .venv/dev.done  ## everything, for development and training
 
 demo: .venv/core.done  ## phantom studies in, masks + curves + diagnoses out: runs/demo/report.html
-	$(PY) -m scripts.demo --output_dir runs/demo $(if $(EXTRA),--extra "$(EXTRA)")
+	$(PY) -m monai.bundle run demo --config_file "['bundle/configs/evaluate.yaml','bundle/configs/demo.yaml']" $(if $(EXTRA),--extra "$(EXTRA)")
 
 test: .venv/dev.done  ## all tests that need no GPU, at most 20 minutes on 2 cores
 	$(PY) -m pytest -m "not gpu" $(ARGS)

@@ -6,11 +6,10 @@ from scripts.phantom.abdomen import LIVER, LiverTissue, paint_cyst, paint_liver,
 from scripts.phantom.acquisition import SCANNERS
 from scripts.phantom.anatomy import Ellipsoid, draw_anatomy
 from scripts.phantom.canvas import Canvas
-from scripts.phantom.grid import FIELD_OF_VIEW_MM, Grid
+from scripts.phantom.grid import abdominal_grid
 from scripts.phantom.kinetics import Circulation, Scan
 
-SHAPE = (64, 56, 16)
-GRID = Grid(SHAPE, tuple(extent / n for extent, n in zip(FIELD_OF_VIEW_MM, SHAPE, strict=True)))
+GRID = abdominal_grid((64, 56, 16))
 SCANNER = SCANNERS["site-a"]
 
 

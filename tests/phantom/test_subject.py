@@ -7,18 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scripts.domain.classes import LABELS
-from scripts.phantom.grid import FIELD_OF_VIEW_MM, Grid
+from scripts.phantom.grid import abdominal_grid
 from scripts.phantom.subject import VERSION, make_study
 
 FROZEN = json.loads(Path(__file__).with_name("frozen.json").read_text())
 
 
-def grid_of(shape):
-    return Grid(tuple(shape), tuple(extent / n for extent, n in zip(FIELD_OF_VIEW_MM, shape, strict=True)))
-
-
 def made(seed, tumour_class, shape=(96, 80, 20)):
-    return make_study(np.random.SeedSequence(seed), tumour_class, grid_of(shape))
+    return make_study(np.random.SeedSequence(seed), tumour_class, abdominal_grid(shape))
 
 
 def test_version_is_the_frozen_one():

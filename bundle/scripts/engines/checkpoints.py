@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import re
@@ -64,6 +65,12 @@ def load_network(network: torch.nn.Module, path: str | Path) -> torch.nn.Module:
         msg = f"{path}: the weights do not fit network_def ({error}). Use the config that trained them"
         raise CheckpointError(msg) from error
     return network
+
+
+def model_identity(version: str, weights: str | Path) -> dict[str, str]:
+    """The ``model`` entry of a result: the bundle's version and the SHA-256 of the weights file."""
+    with Path(weights).open("rb") as file:
+        return {"version": version, "weights_sha256": hashlib.file_digest(file, "sha256").hexdigest()}
 
 
 class CheckpointHandler:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -74,7 +72,6 @@ class StudyEvaluator(Evaluator):
         val_data_loader: yields ``(case, study or error)``.
         network: MTI-Net with its weights.
         inferer: the study inferer.
-        model: ``version`` and ``weights_sha256``, copied into every result.
         val_handlers: objects with ``attach(engine)``.
     """
 
@@ -85,12 +82,12 @@ class StudyEvaluator(Evaluator):
         network: nn.Module,
         inferer: StudyInferer,
         *,
-        model: dict[str, str],
         val_handlers: Sequence | None = None,
     ) -> None:
         self.network = network
         self.inferer = inferer
-        self.model = model
+        self.model = {"version": "", "weights_sha256": ""}
+        """Copied into every result."""
         self.failures: dict[str, StudyError] = {}
         super().__init__(device=device, val_data_loader=val_data_loader, val_handlers=val_handlers, decollate=False)
 
@@ -110,9 +107,3 @@ class StudyEvaluator(Evaluator):
         result, mask = analyse(study, prediction, model=self.model, body=body_mask(study.image))
         self.fire_event(IterationEvents.MODEL_COMPLETED)
         return Analysis(case=case, study=study, prediction=prediction, result=result, mask=mask)
-
-
-def model_identity(version: str, weights: str | Path) -> dict[str, str]:
-    """The ``model`` entry of a result: the bundle's version and the SHA-256 of the weights file."""
-    with Path(weights).open("rb") as file:
-        return {"version": version, "weights_sha256": hashlib.file_digest(file, "sha256").hexdigest()}

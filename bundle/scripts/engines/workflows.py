@@ -10,8 +10,12 @@ import torch
 from monai.bundle import ConfigWorkflow
 
 from ..domain.entry import entry_point
-from ..domain.errors import CheckpointError
-from .checkpoints import CheckpointHandler
+from ..domain.errors import CheckpointError, StudyError
+from ..domain.switches import is_on
+from ..studies.layout import read_dataset
+from ..studies.sources import find_cases
+from .checkpoints import CheckpointHandler, load_network, model_identity
+from .study_evaluator import StudyEvaluator
 from .trainer import AdversarialMultiTaskTrainer
 
 logger = logging.getLogger(__name__)
@@ -37,7 +41,7 @@ class TrainingWorkflow(ConfigWorkflow):
 
 @entry_point
 def train(
-    trainer: AdversarialMultiTaskTrainer, checkpoint: CheckpointHandler, mean_curve: torch.Tensor, *, resume: bool
+    trainer: AdversarialMultiTaskTrainer, checkpoint: CheckpointHandler, mean_curve: torch.Tensor, *, resume: bool | str
 ) -> None:
     """Train, or go on training.
 
@@ -53,7 +57,7 @@ def train(
     """
     bare = getattr(trainer.network, "module", trainer.network)
     bare.mean_curve.copy_(mean_curve)
-    if resume:
+    if is_on(resume):
         epoch = checkpoint.resume(trainer)
         logger.info("resuming after epoch %d of %d", epoch, trainer.state.max_epochs)
         if epoch >= trainer.state.max_epochs:
@@ -66,3 +70,37 @@ def train(
         )
         raise CheckpointError(msg)
     trainer.run()
+
+
+@entry_point
+def require_dataset(dataset_dir: str) -> None:
+    """Stop with one line, before anything is built, where there is no readable dataset."""
+    read_dataset(dataset_dir)
+
+
+@entry_point
+def require_studies(path: str) -> None:
+    """Stop with one line, before anything is built, where there is no study to analyse."""
+    find_cases(path)
+
+
+@entry_point
+def analyse_studies(evaluator: StudyEvaluator, ckpt_path: str, version: str) -> None:
+    """Analyse every study of the config's dataset: `evaluating` and `inferring`.
+
+    Args:
+        evaluator: with handlers that write, score and report.
+        ckpt_path: plain state_dict for the evaluator's network.
+        version: the bundle's version, for the results.
+
+    Raises:
+        SystemExit: the weights cannot be loaded, or some studies could not be read; the others are
+            analysed first.
+    """
+    load_network(evaluator.network, ckpt_path)
+    evaluator.model = model_identity(version, ckpt_path)
+    evaluator.run()
+    if evaluator.failures:
+        reasons = "\n".join(str(error) for error in evaluator.failures.values())
+        msg = f"{len(evaluator.failures)} of {evaluator.state.epoch_length} studies could not be analysed:\n{reasons}"
+        raise StudyError(msg)

@@ -8,7 +8,6 @@ import multiprocessing
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,31 +16,17 @@ import nibabel as nib
 import numpy as np
 from tqdm import tqdm
 
-from ..domain.classes import NO_LESION
 from ..domain.entry import entry_point
 from ..domain.errors import ConfigurationError
 from ..studies.case import LIVER_FOLDER, Case, images_folder, labels_folder, mask_file_name, phase_file_name
 from ..studies.layout import write_dataset_json, write_subjects
-from ..studies.subjects_table import FOLDS, SPLITS
-from .grid import FIELD_OF_VIEW_MM, Grid
+from .assignment import Assignment, assign
+from .grid import Grid, abdominal_grid
 from .subject import VERSION, PhantomStudy, make_study
 
 SHAPE = (256, 256, 32)
 TRUTH_FILE = "phantom.json"
 """Per subject: latent noise-free lesion curves, subtypes, shifts, gains; and the generator's version."""
-
-_SHARES = {NO_LESION: 0.08, "hcc": 0.92 * 138 / 238, "hemangioma": 0.92 * 100 / 238}
-
-
-@dataclass(frozen=True)
-class Assignment:
-    """One subject's place in the cohort."""
-
-    case: str
-    index: int
-    tumour_class: str
-    split: str
-    fold: int | None
 
 
 @entry_point
@@ -93,9 +78,9 @@ def write_cohort(
     if workers is None:
         workers = len(os.sched_getaffinity(0))
     _require_whole("workers", workers, at_least=1)
-    grid = _grid(shape, spacing_mm)
+    grid = abdominal_grid(shape, spacing_mm)
     assignments = assign(subjects, seed, split_sizes)
-    output = Path(output_dir)
+    output = Path(output_dir).resolve()
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         msg = f"output_dir {output} is not an empty folder. Give a new one, or remove it first."
         raise ConfigurationError(msg)
@@ -121,71 +106,6 @@ def write_cohort(
         aside.rename(output)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
-
-
-def assign(subjects: int, seed: int, split_sizes: Sequence[int] | None = None) -> list[Assignment]:
-    """Give every subject a class, a split and a fold, classes in proportion everywhere.
-
-    Args:
-        subjects: number of subjects.
-        seed: the order of the classes.
-        split_sizes: subjects in train, val and test; all test by default.
-
-    Raises:
-        ConfigurationError: ``split_sizes`` is not three whole numbers that add up to ``subjects``.
-    """
-    sizes = (0, 0, subjects) if split_sizes is None else tuple(split_sizes)
-    if len(sizes) != len(SPLITS) or any(not isinstance(n, int) or n < 0 for n in sizes):
-        msg = f"split_sizes {list(sizes)} must be three whole numbers: subjects in train, val and test."
-        raise ConfigurationError(msg)
-    if sum(sizes) != subjects:
-        msg = f"split_sizes {list(sizes)} add up to {sum(sizes)}, but subjects is {subjects}. Make them agree."
-        raise ConfigurationError(msg)
-    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(0,)))
-    width = len(str(subjects))
-    assignments, index, dealt = [], 0, 0
-    for split, size in zip(SPLITS, sizes, strict=True):
-        classes = [name for name, count in _class_counts(size).items() for _ in range(count)]
-        # Folds are dealt out while the classes are still in order, so that each fold gets its share of each.
-        folds = [None if split == "test" else (dealt + i) % len(FOLDS) for i in range(size)]
-        dealt += size
-        for chosen in rng.permutation(size):
-            case = f"phantom-{seed}-{index + 1:0{width}d}"
-            assignments.append(Assignment(case, index, classes[chosen], split, folds[chosen]))
-            index += 1
-    return assignments
-
-
-def _class_counts(size: int) -> dict[str, int]:
-    """Whole numbers nearest ``_SHARES`` that add up to ``size`` (largest remainder)."""
-    exact = {name: share * size for name, share in _SHARES.items()}
-    counts = {name: int(value) for name, value in exact.items()}
-    by_remainder = sorted(exact, key=lambda name: counts[name] - exact[name])
-    for name in by_remainder[: size - sum(counts.values())]:
-        counts[name] += 1
-    return counts
-
-
-def _grid(shape: Sequence[int], spacing_mm: Sequence[float] | None) -> Grid:
-    shape = tuple(shape)
-    if len(shape) != 3 or any(not isinstance(n, int) or n < 8 for n in shape):
-        msg = f"shape {list(shape)} must be three whole numbers of at least 8 voxels."
-        raise ConfigurationError(msg)
-    if spacing_mm is None:
-        return Grid(shape, tuple(extent / n for extent, n in zip(FIELD_OF_VIEW_MM, shape, strict=True)))
-    spacing_mm = tuple(float(d) for d in spacing_mm)
-    if len(spacing_mm) != 3 or any(not d > 0 for d in spacing_mm):
-        msg = f"spacing_mm {list(spacing_mm)} must be three numbers above 0."
-        raise ConfigurationError(msg)
-    covered = [n * d for n, d in zip(shape, spacing_mm, strict=True)]
-    if any(have < 0.95 * need for have, need in zip(covered, FIELD_OF_VIEW_MM, strict=True)):
-        need = " x ".join(f"{v:.0f}" for v in FIELD_OF_VIEW_MM)
-        msg = (
-            f"shape {list(shape)} at spacing_mm {list(spacing_mm)} covers {' x '.join(f'{v:.0f}' for v in covered)} "
-            f"mm, less than the abdomen's {need} mm. Leave spacing_mm out, or make it larger."
-        )
-        raise ConfigurationError(msg)
-    return Grid(shape, spacing_mm)
 
 
 def _require_whole(name: str, value: Any, *, at_least: int) -> None:

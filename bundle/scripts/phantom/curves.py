@@ -18,7 +18,7 @@ from ..domain.errors import ConfigurationError
 from ..domain.phases import PHASES
 from ..studies.writing import replace_when_written
 from .abdomen import LIVER
-from .grid import FIELD_OF_VIEW_MM, Grid
+from .grid import abdominal_grid
 from .kinetics import INJECTION_DELAY_S, TIME_S, Circulation, Scan, Sequence
 from .subject import make_study
 
@@ -99,7 +99,7 @@ def simulated_curves(agent: str, sequence: Sequence) -> dict[str, np.ndarray]:
 
 def lesion_ratios(tumour_class: str, seed: int) -> np.ndarray:
     """Lesion over liver ring in freshly made studies, ``(N, 4)``."""
-    grid = Grid(_SHAPE, tuple(extent / n for extent, n in zip(FIELD_OF_VIEW_MM, _SHAPE, strict=True)))
+    grid = abdominal_grid(_SHAPE)
     ratios = []
     for index in tqdm(range(_STUDIES), desc=tumour_class, unit="study"):
         sequence = np.random.SeedSequence(seed, spawn_key=(CLASSES.index(tumour_class), index))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import ndimage
+
+from ..domain.errors import ConfigurationError
 
 FIELD_OF_VIEW_MM = (384.0, 384.0, 160.0)
 """The anatomy is drawn in mm around the centre of this box; a coarser grid covers the same box."""
@@ -50,6 +53,39 @@ class Grid:
         """Open mesh ``(X, 1, 1), (1, Y, 1), (1, 1, Z)`` of voxel centres in mm, float32."""
         axes = self.axes() if box is None else [axis[s] for axis, s in zip(self.axes(), box, strict=True)]
         return open_mesh(*axes)
+
+
+def abdominal_grid(shape: Sequence[int], spacing_mm: Sequence[float] | None = None) -> Grid:
+    """A grid that covers the abdomen.
+
+    Args:
+        shape: voxels right-left, posterior-anterior, inferior-superior.
+        spacing_mm: voxel size; by default the shape covers ``FIELD_OF_VIEW_MM``.
+
+    Raises:
+        ConfigurationError: not three sensible numbers, or the grid is smaller than the abdomen.
+    """
+    if not _are_three(shape, int) or min(shape) < 8:
+        msg = f"shape is {shape}; it must be three whole numbers of at least 8 voxels."
+        raise ConfigurationError(msg)
+    if spacing_mm is None:
+        return Grid(tuple(shape), tuple(extent / n for extent, n in zip(FIELD_OF_VIEW_MM, shape, strict=True)))
+    if not _are_three(spacing_mm, (int, float)) or not all(d > 0 for d in spacing_mm):
+        msg = f"spacing_mm is {spacing_mm}; it must be three numbers above 0."
+        raise ConfigurationError(msg)
+    covered_mm = [n * d for n, d in zip(shape, spacing_mm, strict=True)]
+    if any(covered < 0.95 * needed for covered, needed in zip(covered_mm, FIELD_OF_VIEW_MM, strict=True)):
+        covered, needed = (" x ".join(f"{v:.0f}" for v in extent) for extent in (covered_mm, FIELD_OF_VIEW_MM))
+        msg = (
+            f"shape {list(shape)} at spacing_mm {list(spacing_mm)} covers {covered} mm, less than the abdomen's "
+            f"{needed} mm. Leave spacing_mm out, or make it larger."
+        )
+        raise ConfigurationError(msg)
+    return Grid(tuple(shape), tuple(float(d) for d in spacing_mm))
+
+
+def _are_three(values: object, kind: type | tuple[type, ...]) -> bool:
+    return isinstance(values, Sequence) and len(values) == 3 and all(isinstance(v, kind) for v in values)
 
 
 def open_mesh(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

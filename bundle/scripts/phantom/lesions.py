@@ -87,6 +87,7 @@ class Lesion:
 def draw_diameter(rng: np.random.Generator) -> float:
     """Longest diameter, log-normal within ``DIAMETERS_MM``."""
     lower, upper = DIAMETERS_MM
+    # The outline recedes by up to a quarter, and the lesion must not end up below the lower limit.
     while True:
         diameter = MEDIAN_DIAMETER_MM * float(np.exp(0.42 * rng.normal()))
         if lower * 1.25 <= diameter <= upper:

@@ -18,7 +18,7 @@ from .lesions import rule_of_study
 CLASS_COLOURS = {"hemangioma": "#56B4E9", "hcc": "#E69F00", UNKNOWN_CLASS: "#CC79A7"}
 """Told apart by colour-blind readers (Okabe and Ito), and bright enough on a dark image."""
 
-CLASS_NAMES = {"hemangioma": "hemangioma", "hcc": "HCC", UNKNOWN_CLASS: "class unknown", NO_LESION: "no lesion"}
+CLASS_NAMES = {"hemangioma": "hemangioma", "hcc": "HCC", UNKNOWN_CLASS: "unknown", NO_LESION: "no lesion"}
 
 PHASE_NAMES = {"pre": "pre-contrast", "arterial": "arterial", "portal_venous": "portal-venous", "delayed": "delayed"}
 
