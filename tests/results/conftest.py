@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+
 from scripts.domain.classes import LABELS
 from scripts.domain.prediction import Prediction
 from scripts.domain.study import Study

@@ -1,4 +1,5 @@
 import numpy as np
+
 from scripts.results.cohort_figure import draw_curves_by_class
 
 TIMES_S = (0.0, 30.0, 70.0, 180.0)

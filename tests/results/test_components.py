@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 from scipy.spatial.distance import pdist
+
 from scripts.results.components import (
     Component,
     bounding_box,

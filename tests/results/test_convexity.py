@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from scripts.results.convexity import impossible_rows, smallest_mean_iou
 
 

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from scipy import ndimage
+
 from scripts.results.components import find_components
 from scripts.results.enhancement import describe, lesion_curves, rule_class
 
@@ -37,7 +38,7 @@ def test_signs_and_ratios_follow_from_the_curves(make_study, known):
         make_study(),
         from_mask=known.hcc_curve,
         ring=known.liver_curve,
-        regressed=(known.hcc_curve + [10, -20, 0, 10] - known.offset) / known.scale,
+        regressed=(known.hcc_curve + np.array([10, -20, 0, 10]) - known.offset) / known.scale,
         shared_slices=True,
     )
     assert enhancement.regressed == pytest.approx((100, 280, 230, 170))

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from matplotlib.text import Text
 from PIL import Image
+
 from scripts.results.figures import draw_study
 from scripts.results.lesions import analyse
 

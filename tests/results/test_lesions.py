@@ -3,6 +3,7 @@ import re
 
 import numpy as np
 import pytest
+
 from scripts.domain.classes import LABELS, UNKNOWN_LABEL
 from scripts.domain.errors import ConfigurationError, StudyError
 from scripts.results.lesions import analyse, rule_of_study

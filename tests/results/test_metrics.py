@@ -3,9 +3,10 @@ import json
 
 import numpy as np
 import pytest
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, roc_auc_score
+
 from scripts.results.metrics import METRICS, summarise, write_metrics
 from scripts.results.scores import SubjectScore
-from sklearn.metrics import accuracy_score, balanced_accuracy_score, roc_auc_score
 
 NAN = float("nan")
 MEAN_CURVE = (0.0, 1.0, 2.0, 1.0)

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 from scipy.spatial import cKDTree
+
 from scripts.results.overlap import match_lesions, overlap
 
 SPACING_MM = (1.5, 2.0, 4.0)

@@ -4,6 +4,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+
 from scripts.results.figures import draw_study
 from scripts.results.lesions import analyse
 from scripts.results.metrics import summarise
@@ -141,7 +142,7 @@ def test_holds_the_confusion_matrix_of_network_and_rule(write, cohort):
     assert re.search(r"Kinetic rule on the predicted mask: true.*?hemangioma +0 +0 +0 +HCC +0 +2 +1", text)
 
 
-def test_flags_say_what_to_look_at(cohort, make_reported, one_hcc):
+def test_flags_say_what_to_look_at(cohort):
     flags = {study.result.subject: study.flags for study in cohort}
     assert flags == {
         "right": [],
@@ -168,7 +169,7 @@ def test_a_phantom_is_called_no_clinical_evidence(write, cohort):
     assert "no clinical evidence" not in write(cohort, phantom=False).text
 
 
-def test_notes_and_lesions_are_listed(write, make_reported, one_hcc, known):
+def test_notes_and_lesions_are_listed(write, make_reported, one_hcc):
     study = make_reported("case", None, one_hcc)
     study = dataclasses.replace(
         study, result=dataclasses.replace(study.result, notes=("The delayed phase is missing.",))

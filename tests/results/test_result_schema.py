@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 from jsonschema import Draft202012Validator
+
 from scripts.domain.result import SCHEMA_PATH
 from scripts.results.lesions import analyse
 

@@ -2,6 +2,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+
 from scripts.domain.errors import StudyError
 from scripts.results.lesions import analyse
 from scripts.results.scores import score_slices, score_subject

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 from scipy import stats
-from scripts.results.statistics import auroc, bootstrap_interval
 from sklearn.metrics import roc_auc_score
+
+from scripts.results.statistics import auroc, bootstrap_interval
 
 
 def test_one_subject_has_no_interval():

@@ -3,6 +3,7 @@ import json
 
 import pytest
 from matplotlib.figure import Figure
+
 from scripts.domain.errors import StudyError
 from scripts.results.lesions import analyse
 from scripts.results.writing import write_result

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from monai.data import ThreadDataLoader
 from monai.engines import Evaluator
 from monai.engines.utils import IterationEvents
 from torch import nn
@@ -59,9 +59,29 @@ class StudyDataset(Dataset):
             return case, error
 
 
-def study_loader(dataset: StudyDataset) -> ThreadDataLoader:
-    """Read the next study in a thread while the network works on the current one."""
-    return ThreadDataLoader(dataset, batch_size=None, num_workers=0, buffer_size=1)
+class ReadAhead:
+    """Reads the next study in a thread while the network works on the current one.
+
+    A thread of our own, as MONAI's ``ThreadDataLoader`` ends the epoch silently where reading raises.
+
+    Args:
+        dataset: of the studies.
+    """
+
+    def __init__(self, dataset: StudyDataset) -> None:
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __iter__(self) -> Iterator[tuple[Case, Study | StudyError]]:
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            coming = pool.submit(self.dataset.__getitem__, 0)
+            for index in range(1, len(self.dataset) + 1):
+                current = coming.result()
+                if index < len(self.dataset):
+                    coming = pool.submit(self.dataset.__getitem__, index)
+                yield current
 
 
 class StudyEvaluator(Evaluator):
@@ -78,7 +98,7 @@ class StudyEvaluator(Evaluator):
     def __init__(
         self,
         device: torch.device | str,
-        val_data_loader: ThreadDataLoader,
+        val_data_loader: ReadAhead,
         network: nn.Module,
         inferer: StudyInferer,
         *,

@@ -120,15 +120,18 @@ def _draw_curves(axes: Axes, study: Study, result: Result) -> None:
     if study.label is not None and study.label.any():
         truth = np.where(study.available, mean_curve(study.image, study.label > 0), np.nan)
         _plot(axes, times_s, truth, "all lesions, true mask", {"color": "#009E73", "marker": ".", "linestyle": ":"})
-    title = "Signal of the largest lesion" if result.lesions else "No lesion was found"
+    if not axes.lines:
+        axes.set_axis_off()
+        axes.text(0.5, 0.5, "no lesion, so no curve", ha="center", color=MUTED, transform=axes.transAxes)
+        return
+    title = "Signal of the largest lesion" if result.lesions else "Signal of the lesions that were missed"
     axes.set_title(title, fontsize=10, color=INK, loc="left")
     axes.set_xlabel("seconds after the bolus' arrival", fontsize=9, color=MUTED)
     axes.set_ylabel("signal, raw units", fontsize=9, color=MUTED)
     axes.tick_params(labelsize=8, colors=MUTED)
     axes.grid(alpha=0.25, linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
-    if axes.lines:
-        axes.legend(fontsize=8, frameon=False, loc="best")
+    axes.legend(fontsize=8, frameon=False, loc="best")
 
 
 def _plot(axes: Axes, times_s: np.ndarray, curve: np.ndarray, label: str, style: dict) -> None:
@@ -156,7 +159,7 @@ def _draw_class(axes: Axes, result: Result) -> None:
 
 def _facts(result: Result) -> list[str]:
     if not result.lesions:
-        return ["No component reaches the probability and volume of a lesion."]
+        return ["Nothing reaches a lesion's probability and volume."]
     lesion = result.lesions[0]
     rule = rule_of_study(result.lesions)
     verdict = "cannot be asked" if rule is None else CLASS_NAMES[rule]
