@@ -17,7 +17,7 @@ def domains() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def test_unknown_weighting_is_refused():
-    with pytest.raises(ConfigurationError, match="fusion_weights must be one of.*'entropy'"):
+    with pytest.raises(ConfigurationError, match=r"fusion_weights must be one of .*'entropy'"):
         WeightedFusion(5, weighting="entropy")
 
 

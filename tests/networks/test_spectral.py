@@ -33,7 +33,7 @@ def test_cutoff_outside_nyquist_is_refused(cutoff):
 
 
 def test_unknown_method_is_refused():
-    with pytest.raises(ConfigurationError, match="one of.*got 'wavelet'"):
+    with pytest.raises(ConfigurationError, match=r"one of .*got 'wavelet'"):
         HighPass(method="wavelet")
 
 

@@ -10,7 +10,7 @@ GRID = Grid((96, 80, 20), (4.0, 4.8, 8.0))
 def test_affine_puts_the_centre_at_the_origin():
     centre = GRID.affine @ [47.5, 39.5, 9.5, 1.0]
     np.testing.assert_allclose(centre, [0, 0, 0, 1], atol=1e-12)
-    np.testing.assert_allclose(np.diag(GRID.affine)[:3], GRID.spacing_mm)
+    np.testing.assert_allclose(np.diag(GRID.affine)[:3], np.multiply(GRID.spacing_mm, (-1, 1, 1)))
 
 
 def test_box_holds_the_voxels_between_two_corners():

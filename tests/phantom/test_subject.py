@@ -38,7 +38,7 @@ def test_a_study_with_lesions(tumour_class):
     assert set(np.unique(study.label)) == {0, LABELS[tumour_class]}
     assert np.all(study.liver[study.label > 0] == 1)
     assert 1 <= len(study.truth["lesions"]) <= 3
-    assert study.affine[0, 0] == pytest.approx(4.0)
+    assert study.affine[0, 0] == pytest.approx(-4.0)
     assert study.affine[1, 1] == pytest.approx(4.8)
 
 
@@ -79,3 +79,9 @@ def test_phases_enhance_in_order():
     assert liver[0] < liver[1] < liver[2]
     assert liver[3] < liver[2]
     assert np.argmax(np.percentile(study.image.reshape(4, -1), 99.9, axis=1)) == 1
+
+
+def test_the_liver_is_on_the_patients_right():
+    study = made(3, "hcc", (48, 40, 16))
+    voxels = np.argwhere(study.liver).mean(axis=0)
+    assert (study.affine @ [*voxels, 1.0])[0] > 20.0

@@ -34,7 +34,7 @@ class Budget:
 
     image_size: int = 128
     features: tuple[int, ...] = (16, 16, 32, 64, 128, 16)
-    steps: int = 1000
+    steps: int = 1200
     batch_size: int = 8
     learning_rate: float = 2e-3
     background_ratio: float = 0.5

@@ -9,7 +9,7 @@ from ..domain.phases import PHASES
 from ..domain.study import Study
 
 SMOOTHING_MM = 2.0
-THRESHOLDS = np.linspace(0.0, 6.0, 25)
+THRESHOLDS = np.linspace(0.0, 12.0, 25)
 """Candidates, in robust standard deviations above the region's median; the training split chooses."""
 
 _PRE, _ARTERIAL = PHASES.index("pre"), PHASES.index("arterial")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from monai.networks.layers.factories import Pool
+from monai.networks.layers.factories import Pad, Pool
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -52,7 +52,9 @@ class Locator(nn.Module):
         self.smooth = convolution(channels, channels, spatial_dims=spatial_dims)
         self.logit = convolution(channels, 1, spatial_dims=spatial_dims, kernel_size=1)
         self.halve = Pool[Pool.AVG, spatial_dims](2)
-        self.blur = Pool[Pool.AVG, spatial_dims](surround, stride=1, padding=surround // 2)
+        # Padded apart: average pooling in 3D refuses maps smaller than its kernel.
+        pad = Pad[Pad.CONSTANTPAD, spatial_dims](surround // 2, 0.0)
+        self.blur = nn.Sequential(pad, Pool[Pool.AVG, spatial_dims](surround, stride=1))
 
     def forward(self, maps: list[Tensor], image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Locate the tumour and describe every phase there.
@@ -69,10 +71,11 @@ class Locator(nn.Module):
         attention = torch.softmax(logits.flatten(2), dim=-1).view_as(logits)
         mean, statistics = self._image_statistics(self.halve(image), logits, attention)
         descriptors = [statistics]
-        for fused in maps[1:]:
+        for level, fused in enumerate(maps[1:]):
+            if level > 0:
+                # Halving averages, so that the sum over the map stays one after this factor.
+                attention = self.halve(attention) * 2**self.spatial_dims
             descriptors.append(_pool_under(attention, fused).unflatten(1, [image.shape[1], -1]))
-            # Halving averages, so that the sum over the map stays one after this factor.
-            attention = self.halve(attention) * 2**self.spatial_dims
         return logits, torch.cat(descriptors, dim=2), mean
 
     def _locate(self, maps: list[Tensor]) -> Tensor:

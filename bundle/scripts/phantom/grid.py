@@ -16,10 +16,12 @@ FIELD_OF_VIEW_MM = (384.0, 384.0, 160.0)
 
 @dataclass(frozen=True)
 class Grid:
-    """An axis-aligned RAS+ voxel grid centred on the anatomy.
+    """An axis-aligned voxel grid centred on the anatomy, stored from the patient's right to the left (LAS+).
+
+    Anatomical coordinates in this room follow the array: x grows to the patient's left.
 
     Args:
-        shape: voxels along right-left, posterior-anterior, inferior-superior.
+        shape: voxels from right to left, posterior to anterior, inferior to superior.
         spacing_mm: voxel size.
     """
 
@@ -28,10 +30,17 @@ class Grid:
 
     @property
     def affine(self) -> np.ndarray:
-        """``(4, 4)`` voxel to RAS world, mm."""
+        """``(4, 4)`` voxel to RAS world, mm; RAS grows to the patient's right, the array to the left."""
         affine = np.diag([*self.spacing_mm, 1.0])
         affine[:3, 3] = [axis[0] for axis in self.axes()]
+        affine[0] *= -1.0
         return affine
+
+    @staticmethod
+    def world_mm(point_mm: Sequence[float]) -> list[float]:
+        """A point or displacement of this room as RAS world coordinates."""
+        x, y, z = (float(v) for v in point_mm)
+        return [-x, y, z]
 
     @property
     def in_plane_mm(self) -> float:

@@ -26,7 +26,7 @@ def draw_curves_by_class(curves: Mapping[str, Curves]) -> Figure:
     """
     figure = Figure(figsize=(10.0, 3.6), dpi=100, facecolor="white", layout="constrained")
     FigureCanvasAgg(figure)
-    panels = figure.subplots(1, len(CLASSES), sharey=True)
+    panels = figure.subplots(1, len(CLASSES), sharex=True, sharey=True)
     for axes, name in zip(panels, CLASSES, strict=True):
         studies = [(np.array(t, dtype=float), 100.0 * np.array(e, dtype=float)) for t, e in curves.get(name, ())]
         for times_s, percent in studies:
