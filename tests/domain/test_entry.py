@@ -1,6 +1,7 @@
 """Errors at the edge of the command line."""
 
 import pytest
+
 from scripts.domain.entry import entry_point
 from scripts.domain.errors import ConfigurationError
 

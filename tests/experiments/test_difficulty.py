@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+
 from scripts.experiments import difficulty
 from scripts.experiments.difficulty import Reading, lesion_statistics, measure_difficulty, measures
 from scripts.experiments.small_unet import Budget

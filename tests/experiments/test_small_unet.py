@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+
 from scripts.experiments.small_unet import Budget, segment, train_small_unet
 from scripts.phantom.cohort import write_cohort
 from scripts.studies.layout import read_dataset

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from scripts.domain.study import Study
 from scripts.experiments.subtraction import THRESHOLDS, dice, dice_by_threshold, enhancement_score
 

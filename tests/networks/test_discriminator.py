@@ -19,6 +19,11 @@ def test_one_logit_a_slice(classes):
     assert _make(classes=classes)(CURVE, torch.full((3, classes), 1 / classes)).shape == (3,)
 
 
+def test_documented_size():
+    count = sum(p.numel() for p in _make(spectral_norm=False).parameters())
+    assert f"{count:,} parameters" in TaskDiscriminator.__doc__
+
+
 def test_order_of_the_phases_matters():
     discriminator = _make().eval()
     swapped = CURVE[:, [1, 0, 2, 3]]

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from scripts.phantom.abdomen import LIVER, LiverTissue, paint_cyst, paint_liver, paint_surroundings
 from scripts.phantom.acquisition import SCANNERS
 from scripts.phantom.anatomy import Ellipsoid, draw_anatomy

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from scripts.domain.phases import REFERENCE_INDEX
 from scripts.phantom.acquisition import MAX_SHIFT_MM, SCANNERS, acquire, displaced, draw_acquisition, rician
 from scripts.phantom.grid import Grid

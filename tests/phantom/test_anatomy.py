@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from scripts.phantom.anatomy import Ellipsoid, draw_anatomy, planning_mesh, smooth_union
 from scripts.phantom.grid import Grid, open_mesh
 

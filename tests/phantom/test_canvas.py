@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from scripts.phantom.canvas import Canvas, block_mean
 from scripts.phantom.grid import Grid
 

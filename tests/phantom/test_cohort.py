@@ -8,6 +8,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+
 from scripts.domain.errors import ConfigurationError
 from scripts.phantom.cohort import make_phantom, write_cohort, write_nifti
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from scripts.domain.errors import ConfigurationError
 from scripts.phantom import curves
 from scripts.phantom.kinetics import Sequence

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from scripts.phantom.grid import Grid, SmoothField, edge
 
 GRID = Grid((96, 80, 20), (4.0, 4.8, 8.0))

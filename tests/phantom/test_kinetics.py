@@ -3,6 +3,7 @@
 import dcmri
 import numpy as np
 import pytest
+
 from scripts.phantom.kinetics import INJECTION_DELAY_S, TIME_S, Circulation, Scan, Sequence, Tissue
 
 SEQUENCE = Sequence(0.0037, 12.0)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from scripts.phantom.grid import open_mesh
 from scripts.phantom.lesions import DIAMETERS_MM, draw_diameter, draw_lesion
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from scripts.domain.classes import LABELS
 from scripts.phantom.grid import abdominal_grid
 from scripts.phantom.subject import VERSION, make_study

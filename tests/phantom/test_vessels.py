@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from scripts.phantom.vessels import Tube, hepatic_veins, portal_tree
 
 TUBE = Tube((0.0, 0.0, -10.0), (0.0, 0.0, 10.0), 4.0, 2.0)

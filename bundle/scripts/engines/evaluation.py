@@ -69,24 +69,28 @@ class Scorer:
     def __init__(self, output_dir: str | Path, *, per_slice: bool = False) -> None:
         self.output_dir = Path(output_dir)
         self.per_slice = per_slice
+        self.subjects: dict[str, SubjectScore] = {}
         self.rows: list[SubjectScore] = []
         self.metrics: Metrics | None = None
 
     def attach(self, engine: Engine) -> None:
         """Score after every study, summarise after the last."""
-        engine.add_event_handler(Events.STARTED, lambda _: self.rows.clear())
+        engine.add_event_handler(Events.STARTED, self._forget)
         engine.add_event_handler(Events.ITERATION_COMPLETED, self._score)
         engine.add_event_handler(Events.COMPLETED, self._summarise)
+
+    def _forget(self, engine: Engine) -> None:
+        self.subjects.clear()
+        self.rows.clear()
 
     def _score(self, engine: Engine) -> None:
         analysis = engine.state.output
         if not isinstance(analysis, Analysis) or analysis.study.label is None:
             return
         study, mask, prediction = analysis.study, analysis.mask, analysis.prediction
-        if self.per_slice:
-            self.rows += score_slices(study, mask, prediction)
-        else:
-            self.rows.append(score_subject(study, mask, analysis.result, prediction))
+        subject = score_subject(study, mask, analysis.result, prediction)
+        self.subjects[study.case] = subject
+        self.rows += score_slices(study, mask, prediction) if self.per_slice else [subject]
 
     def _summarise(self, engine: StudyEvaluator) -> None:
         if not self.rows:
@@ -131,8 +135,7 @@ class CohortReport:
             return
         seconds_per_study = (time.perf_counter() - self._started) / len(results)
         peak_rss_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0
-        rows = [] if self.scorer is None or self.scorer.per_slice else self.scorer.rows
-        scores = {row.case: row for row in rows}
+        scores = {} if self.scorer is None else self.scorer.subjects
         metrics = None if self.scorer is None else self.scorer.metrics
         write_report(
             self.output_dir / "report.html",

@@ -62,6 +62,7 @@ class WeightedFusion(nn.Module):
         gain = (1.0 + self.weights(spatial, spectral)).to(spatial.dtype)
         for _ in range(spatial.dim() - 2):
             gain = gain.unsqueeze(-1)
+        # In place on the product: these are the largest tensors of the network.
         return (spatial * gain[0]).addcmul_(spectral, gain[1])
 
 

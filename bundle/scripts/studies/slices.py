@@ -83,6 +83,11 @@ class SliceDataset(Dataset):
         chosen = self._rng(_SELECTION).choice(len(self._background), self._n_background, replace=False)
         self._selected = np.concatenate([self._tumour, self._background[np.sort(chosen)]])
 
+    @property
+    def subject_indices(self) -> np.ndarray:
+        """``(N,)`` which of ``subjects`` each of the epoch's slices belongs to."""
+        return self._selected[:, 0]
+
     def __len__(self) -> int:
         return len(self._selected)
 
