@@ -1,6 +1,7 @@
 """Yes-or-no values from the command line."""
 
 import pytest
+
 from scripts.domain.errors import ConfigurationError
 from scripts.domain.switches import is_on
 

@@ -5,6 +5,7 @@ import logging
 import pytest
 import torch
 from ignite.engine import Engine, Events
+
 from scripts.domain.errors import CheckpointError
 from scripts.engines.checkpoints import BestWeights, CheckpointHandler, load_network, load_weights, save_atomically
 

@@ -6,6 +6,7 @@ import logging
 import pytest
 import torch
 from ignite.engine import Engine, Events
+
 from scripts.engines.monitoring import CollapseWarning, EarlyStop, EpochAverages, EpochSeed, TrainingLog
 
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from ignite.engine import Events
 from monai.engines.utils import IterationEvents
+
 from scripts.engines.trainer import AdversarialMultiTaskTrainer
 from scripts.losses import MultiTaskLoss
 from scripts.networks.discriminator import TaskDiscriminator
@@ -19,9 +20,7 @@ def trainer_of(network, batch, *, discriminator=None, epochs=1, batches=2, **opt
     if discriminator is not None:
         options["discriminator"] = discriminator
         options["discriminator_optimizer"] = torch.optim.Adam(discriminator.parameters(), lr=1e-3)
-    return AdversarialMultiTaskTrainer(
-        "cpu", epochs, [batch] * batches, network, optimizer, MultiTaskLoss(), **options
-    )
+    return AdversarialMultiTaskTrainer("cpu", epochs, [batch] * batches, network, optimizer, MultiTaskLoss(), **options)
 
 
 def parameters(module):
@@ -35,7 +34,12 @@ def changed(module, before):
 def test_a_discriminator_without_an_optimizer_is_refused(network, batch):
     with pytest.raises(ValueError, match="come together"):
         AdversarialMultiTaskTrainer(
-            "cpu", 1, [batch], network, torch.optim.Adam(network.parameters()), MultiTaskLoss(),
+            "cpu",
+            1,
+            [batch],
+            network,
+            torch.optim.Adam(network.parameters()),
+            MultiTaskLoss(),
             discriminator=TaskDiscriminator(),
         )
 

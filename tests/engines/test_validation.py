@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from scripts.domain.errors import DatasetError
 from scripts.engines.validation import SubjectEvaluator, SubjectScores
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import warnings
 from typing import Any, Protocol
 
 import torch
@@ -75,7 +76,9 @@ class OpenVINOBackend:
             torch.ones(batch_size, 4, dtype=torch.bool),
             torch.zeros(batch_size, 4),
         )
-        with torch.inference_mode():
+        with torch.inference_mode(), warnings.catch_warnings():
+            # Tracing warns that the shapes are constants, which they are.
+            warnings.simplefilter("ignore")
             self.keys = tuple(network(*example))
             model = openvino.convert_model(
                 _AsTuple(network), example_input=example, input=[tuple(tensor.shape) for tensor in example]
@@ -89,9 +92,7 @@ class OpenVINOBackend:
         count = len(image)
         inputs = [self._filled(tensor).numpy() for tensor in (image, available, times_s)]
         outputs = self.compiled(inputs)
-        return {
-            key: torch.from_numpy(outputs[index][:count].copy()) for index, key in enumerate(self.keys)
-        }
+        return {key: torch.from_numpy(outputs[index][:count].copy()) for index, key in enumerate(self.keys)}
 
     def _filled(self, tensor: torch.Tensor) -> torch.Tensor:
         """Repeat the last slice up to the compiled batch size."""

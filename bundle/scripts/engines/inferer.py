@@ -70,7 +70,9 @@ class StudyInferer(Inferer):
         times_s = torch.tensor(inputs.times_s, dtype=torch.float32).expand(count, -1)
         start = time.perf_counter()
         parts = [
-            backend(image[i : i + self.batch_size], available[i : i + self.batch_size], times_s[i : i + self.batch_size])
+            backend(
+                image[i : i + self.batch_size], available[i : i + self.batch_size], times_s[i : i + self.batch_size]
+            )
             for i in range(0, count, self.batch_size)
         ]
         seconds = time.perf_counter() - start

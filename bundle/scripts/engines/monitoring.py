@@ -173,5 +173,7 @@ class EarlyStop:
         else:
             self.waited += 1
         if self.waited >= self.patience:
-            logger.info("no better validation for %d validations: stopping after epoch %d", self.waited, engine.state.epoch)
+            logger.info(
+                "no better validation for %d validations: stopping after epoch %d", self.waited, engine.state.epoch
+            )
             engine.terminate()
