@@ -51,7 +51,7 @@ def test_the_discriminator_waits_for_the_warm_up(network, batch):
     outputs, moved = {}, {}
 
     def record(engine):
-        outputs[engine.state.epoch] = set(engine.state.output)
+        outputs[engine.state.epoch] = set(engine.state.output[0])
         moved[engine.state.epoch] = changed(discriminator, before)
 
     trainer.add_event_handler(Events.EPOCH_COMPLETED, record)
@@ -98,7 +98,7 @@ def test_accuracy_of_a_perfect_discriminator_is_one(network, batch):
 
     trainer = trainer_of(network, batch, discriminator=Oracle(), batches=1, adversarial_warmup_epochs=0)
     trainer.run()
-    assert trainer.state.output["discriminator_accuracy"] == 1.0
+    assert trainer.state.output[0]["discriminator_accuracy"] == 1.0
 
 
 def test_a_batch_without_tumour_has_no_discriminator_accuracy(network, batch):
@@ -107,8 +107,8 @@ def test_a_batch_without_tumour_has_no_discriminator_accuracy(network, batch):
     batch["tumour_class"].fill_(-1)
     trainer = trainer_of(network, batch, discriminator=TaskDiscriminator(), adversarial_warmup_epochs=0)
     trainer.run()
-    assert "discriminator_accuracy" not in trainer.state.output
-    assert torch.isfinite(torch.tensor(list(trainer.state.output.values()))).all()
+    assert "discriminator_accuracy" not in trainer.state.output[0]
+    assert torch.isfinite(torch.tensor(list(trainer.state.output[0].values()))).all()
 
 
 def test_gradients_are_clipped(network, batch):
@@ -131,7 +131,7 @@ def test_bf16_trains_nearly_as_fp32(network, batch):
         trainer = trainer_of(copy.deepcopy(network).eval(), batch, batches=1, amp=amp)
         torch.manual_seed(1)
         trainer.run()
-        losses[amp] = trainer.state.output["loss"]
+        losses[amp] = trainer.state.output[0]["loss"]
     assert losses[True] == pytest.approx(losses[False], rel=0.05)
     assert losses[True] != losses[False]
 
@@ -153,6 +153,6 @@ def test_monai_events_fire_in_order(network, batch):
 def test_it_learns(network, batch):
     trainer = trainer_of(network, batch, discriminator=TaskDiscriminator(), batches=40, adversarial_warmup_epochs=0)
     losses = []
-    trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda engine: losses.append(engine.state.output["loss"]))
+    trainer.add_event_handler(Events.ITERATION_COMPLETED, lambda engine: losses.append(engine.state.output[0]["loss"]))
     trainer.run()
     assert losses[-1] < 0.5 * losses[0]

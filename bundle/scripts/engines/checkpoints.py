@@ -73,6 +73,12 @@ def model_identity(version: str, weights: str | Path) -> dict[str, str]:
         return {"version": version, "weights_sha256": hashlib.file_digest(file, "sha256").hexdigest()}
 
 
+def find_checkpoints(folder: str | Path) -> list[Path]:
+    """The checkpoint files in a folder, newest first; none where there is no such folder."""
+    found = [(int(m[1]), p) for p in Path(folder).glob("*.pt") if (m := _NAME.fullmatch(p.name))]
+    return [path for _, path in sorted(found, reverse=True)]
+
+
 class CheckpointHandler:
     """Save everything a resumed run needs at the end of every epoch; keep the newest few.
 
@@ -102,11 +108,6 @@ class CheckpointHandler:
         if self.save:
             engine.add_event_handler(Events.EPOCH_COMPLETED, self._save)
 
-    def checkpoints(self) -> list[Path]:
-        """The checkpoint files, newest first."""
-        found = [(int(m[1]), p) for p in self.save_dir.glob("*.pt") if (m := _NAME.fullmatch(p.name))]
-        return [path for _, path in sorted(found, reverse=True)]
-
     def _save(self, engine: Engine) -> None:
         state = {name: item.state_dict() for name, item in self.objects.items()}
         state["trainer"] = {
@@ -116,7 +117,7 @@ class CheckpointHandler:
             "best_metric_epoch": engine.state.best_metric_epoch,
         }
         save_atomically(state, self.save_dir / f"checkpoint_epoch={engine.state.epoch}.pt")
-        for old in self.checkpoints()[self.keep :]:
+        for old in find_checkpoints(self.save_dir)[self.keep :]:
             old.unlink()
 
     def resume(self, engine: Engine) -> int:
@@ -129,7 +130,7 @@ class CheckpointHandler:
             CheckpointError: checkpoints exist and none can be read, or the newest readable one
                 belongs to another network or dataset.
         """
-        files = self.checkpoints()
+        files = find_checkpoints(self.save_dir)
         for path in files:
             try:
                 state = torch.load(path, map_location="cpu", weights_only=True)

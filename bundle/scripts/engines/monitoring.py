@@ -63,7 +63,7 @@ class EpochAverages:
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._average)
 
     def _collect(self, engine: Engine) -> None:
-        for name, value in engine.state.output.items():
+        for name, value in engine.state.output[0].items():
             self._values[name].append(value)
 
     def _average(self, engine: Engine) -> None:

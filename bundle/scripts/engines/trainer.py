@@ -23,9 +23,9 @@ class AdversarialMultiTaskTrainer(Trainer):
     """Train MTI-Net on slices, with the task discriminator (TDD) after a warm-up.
 
     Every iteration takes one generator step and, once the warm-up is over, one discriminator
-    step on the same batch (paper, "TIM and TDD"; decisions 10-12). ``state.output`` is a dict of
-    floats: ``loss``, each unweighted term, and ``discriminator_loss`` and
-    ``discriminator_accuracy`` while the discriminator plays.
+    step on the same batch (paper, "TIM and TDD"; decisions 10-12). ``state.output`` is a list of one
+    dict of floats, as MONAI's handlers expect: ``loss``, each unweighted term, and
+    ``discriminator_loss`` and ``discriminator_accuracy`` while the discriminator plays.
 
     Args:
         device: where to train.
@@ -110,13 +110,13 @@ class AdversarialMultiTaskTrainer(Trainer):
         # Trainer.run would make a CUDA GradScaler; bf16 needs none on any device.
         Workflow.run(self)
 
-    def _iteration(self, engine: AdversarialMultiTaskTrainer, batchdata: Batch) -> dict[str, float]:
+    def _iteration(self, engine: AdversarialMultiTaskTrainer, batchdata: Batch) -> list[dict[str, float]]:
         batch = self.prepare_batch(batchdata, self.state.device, self.non_blocking)
         terms, outputs = self._generator_step(batch)
         if self.adversarial:
             terms |= self._discriminator_step(batch, outputs)
         self.fire_event(IterationEvents.MODEL_COMPLETED)
-        return {name: float(value) for name, value in terms.items()}
+        return [{name: float(value) for name, value in terms.items()}]
 
     def _generator_step(self, batch: Batch) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
         self.network.train()

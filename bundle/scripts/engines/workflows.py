@@ -10,11 +10,11 @@ import torch
 from monai.bundle import ConfigWorkflow
 
 from ..domain.entry import entry_point
-from ..domain.errors import CheckpointError, StudyError
+from ..domain.errors import CheckpointError, DatasetError, StudyError
 from ..domain.switches import is_on
-from ..studies.layout import read_dataset
+from ..studies.layout import read_dataset, select, training_part, validation_part
 from ..studies.sources import find_cases
-from .checkpoints import CheckpointHandler, load_network, model_identity
+from .checkpoints import CheckpointHandler, find_checkpoints, load_network, model_identity
 from .study_evaluator import StudyEvaluator
 from .trainer import AdversarialMultiTaskTrainer
 
@@ -53,7 +53,7 @@ def train(
         resume: go on from the newest readable checkpoint.
 
     Raises:
-        SystemExit: there are checkpoints of an earlier run and ``resume`` is false, or none can be read.
+        SystemExit: checkpoints of an earlier run cannot be read or do not belong to this one.
     """
     bare = getattr(trainer.network, "module", trainer.network)
     bare.mean_curve.copy_(mean_curve)
@@ -63,19 +63,34 @@ def train(
         if epoch >= trainer.state.max_epochs:
             logger.info("nothing left to do; raise --train#trainer#max_epochs to train longer")
             return
-    elif checkpoint.save and checkpoint.checkpoints():
-        msg = (
-            f"{checkpoint.save_dir} holds checkpoints of an earlier run. Go on with --resume true, "
-            "or start a new run with another --output_dir"
-        )
-        raise CheckpointError(msg)
     trainer.run()
 
 
 @entry_point
-def require_dataset(dataset_dir: str) -> None:
-    """Stop with one line, before anything is built, where there is no readable dataset."""
-    read_dataset(dataset_dir)
+def require_training(dataset_dir: str, ckpt_dir: str, *, fold: int | None, resume: bool | str) -> None:
+    """Stop with one line, before anything is built or written, where training cannot start.
+
+    Raises:
+        SystemExit: nothing to train on or to validate on, or checkpoints of an earlier run without ``resume``.
+    """
+    cases = read_dataset(dataset_dir)
+    training_part(cases, fold)
+    validation_part(cases, fold)
+    if not is_on(resume) and find_checkpoints(ckpt_dir):
+        msg = (
+            f"{ckpt_dir} holds checkpoints of an earlier run. Go on with --resume true, "
+            "or start a new run with another --output_dir"
+        )
+        raise CheckpointError(msg)
+
+
+@entry_point
+def require_labelled(dataset_dir: str, split: str | None) -> None:
+    """Stop with one line, before anything is built, where there is nothing to score."""
+    cases = select(read_dataset(dataset_dir), split=split)
+    if not any(case.label_file for case in cases):
+        msg = f"{dataset_dir}: none of {len(cases)} cases has a label. Add labelsTr or labelsTs, or use inferring"
+        raise DatasetError(msg)
 
 
 @entry_point
