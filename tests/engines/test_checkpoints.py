@@ -7,7 +7,7 @@ import torch
 from ignite.engine import Engine, Events
 
 from scripts.domain.errors import CheckpointError
-from scripts.engines.checkpoints import BestWeights, CheckpointHandler, load_network, load_weights, save_atomically
+from scripts.engines.checkpoints import CheckpointHandler, find_checkpoints
 
 
 def engine_with_epochs(length=3):
@@ -32,53 +32,6 @@ def test_keeping_one_checkpoint_is_refused(tmp_path):
         CheckpointHandler(tmp_path, {}, keep=1)
 
 
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [(None, "no such weights file"), (b"rubbish", "cannot be read as weights")],
-)
-def test_unreadable_weights_are_named(tmp_path, content, message):
-    path = tmp_path / "model.pt"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(CheckpointError, match=message):
-        load_weights(path)
-
-
-def test_weights_that_would_run_code_are_refused(tmp_path):
-    path = tmp_path / "model.pt"
-    torch.save({"network": torch.nn.Linear(1, 1)}, path)
-    with pytest.raises(CheckpointError, match="cannot be read as weights"):
-        load_weights(path)
-
-
-def test_a_training_checkpoint_is_no_weights_file(tmp_path):
-    path = tmp_path / "model.pt"
-    torch.save({"network": {"weight": torch.zeros(1)}, "trainer": {"epoch": 1}}, path)
-    with pytest.raises(CheckpointError, match="not a plain state_dict"):
-        load_weights(path)
-
-
-def test_weights_of_another_network_are_refused(tmp_path):
-    path = tmp_path / "model.pt"
-    torch.save(torch.nn.Linear(3, 1).state_dict(), path)
-    with pytest.raises(CheckpointError, match="do not fit network_def"):
-        load_network(torch.nn.Linear(2, 1), path)
-
-
-def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
-    path = tmp_path / "state.pt"
-    save_atomically({"value": 1}, path)
-
-    def dies_half_way(state, file):
-        file.write(b"half")
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(torch, "save", dies_half_way)
-    with pytest.raises(KeyboardInterrupt):
-        save_atomically({"value": 2}, path)
-    assert torch.load(path, weights_only=True) == {"value": 1}
-
-
 def test_resuming_restores_states_and_epoch(tmp_path):
     network = trained(tmp_path, 3)
     fresh = torch.nn.Linear(2, 1)
@@ -95,8 +48,7 @@ def test_only_the_newest_are_kept(tmp_path):
 
 def test_ten_follows_nine(tmp_path):
     trained(tmp_path, 10)
-    handler = CheckpointHandler(tmp_path, {})
-    assert [path.name for path in handler.checkpoints()] == ["checkpoint_epoch=10.pt", "checkpoint_epoch=9.pt"]
+    assert [path.name for path in find_checkpoints(tmp_path)] == ["checkpoint_epoch=10.pt", "checkpoint_epoch=9.pt"]
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[: len(data) // 2], lambda data: b"", lambda data: b"x" * 100])
@@ -132,19 +84,3 @@ def test_another_network_is_refused(tmp_path):
     trained(tmp_path, 2)
     with pytest.raises(CheckpointError, match="network does not fit"):
         CheckpointHandler(tmp_path, {"network": torch.nn.Linear(5, 1)}).resume(engine_with_epochs())
-
-
-def test_best_weights_are_those_of_the_best_validation(tmp_path):
-    network = torch.nn.Linear(1, 1, bias=False)
-    best = BestWeights(tmp_path / "model.pt", network)
-    validator = Engine(lambda engine, batch: None)
-    best.attach(validator)
-    validator.state.key_metric_name = "score"
-    for value, score in enumerate([0.3, 0.8, 0.5]):
-        network.weight.data.fill_(value)
-        validator.state.metrics["score"] = score
-        best._compare(validator)
-    assert load_weights(tmp_path / "model.pt")["weight"].item() == 1
-    restored = BestWeights(tmp_path / "model.pt", network)
-    restored.load_state_dict(best.state_dict())
-    assert restored.best == 0.8

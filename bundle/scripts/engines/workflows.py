@@ -14,9 +14,10 @@ from ..domain.errors import CheckpointError, DatasetError, StudyError
 from ..domain.switches import is_on
 from ..studies.layout import read_dataset, select, training_part, validation_part
 from ..studies.sources import find_cases
-from .checkpoints import CheckpointHandler, find_checkpoints, load_network, model_identity
+from .checkpoints import CheckpointHandler, find_checkpoints
 from .study_evaluator import StudyEvaluator
 from .trainer import AdversarialMultiTaskTrainer
+from .weights import load_network, model_identity
 
 logger = logging.getLogger(__name__)
 
