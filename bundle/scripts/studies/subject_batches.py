@@ -13,6 +13,9 @@ from .slices import SliceDataset
 class SubjectBatches(Sampler[list[int]]):
     """Yields, in an order drawn anew every epoch, the indices of one subject's slices at a time.
 
+    Subjects without tumour are left out: which of them the epoch's background touches varies, and with it would the
+    number of batches.
+
     Args:
         dataset: its epoch decides the slices and the order.
         seed: of the order.
@@ -33,4 +36,5 @@ class SubjectBatches(Sampler[list[int]]):
 
     def _by_subject(self) -> list[list[int]]:
         subjects = self.dataset.subject_indices
-        return [np.flatnonzero(subjects == subject).tolist() for subject in np.unique(subjects)]
+        with_tumour = [index for index, subject in enumerate(self.dataset.subjects) if len(subject.tumour_slices)]
+        return [np.flatnonzero(subjects == subject).tolist() for subject in with_tumour]
