@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from monai.bundle import ConfigParser, ConfigWorkflow
+from scripts.networks.fusion import WeightedFusion
 
 CONFIGS = Path(__file__).resolve().parents[2] / "bundle" / "configs"
 REQUIREMENTS = CONFIGS.parents[1] / "requirements" / "core.txt"
@@ -95,9 +96,12 @@ def test_without_a_branch_there_are_fewer_parameters(overlay):
     assert size(network_of(f"experiments/{overlay}.yaml")) < size(network_of())
 
 
-def test_without_mdief_there_are_no_fusion_weights():
-    assert any("gamma" in name for name, _ in network_of().named_parameters())
-    assert not any("gamma" in name for name, _ in network_of("experiments/no_mdief.yaml").named_parameters())
+def test_without_mdief_no_domain_is_weighted():
+    def has_weights(network: torch.nn.Module) -> bool:
+        return any(isinstance(module, WeightedFusion) for module in network.modules())
+
+    assert has_weights(network_of())
+    assert not any(has_weights(network_of(f"experiments/{name}.yaml")) for name in ("no_mdief", "no_spe", "no_spa"))
 
 
 def test_segmentation_alone_has_no_head():
