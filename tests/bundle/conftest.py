@@ -31,9 +31,6 @@ NARROW = {
 }
 """Overrides that make the shipped network take milliseconds."""
 
-SHORT = NARROW | {"max_epochs": 1, "val_interval": 1, "batch_size": 2}
-"""Overrides that make a training take a second."""
-
 # What `python -m monai.bundle` does, in a child of the fork server, which has the libraries imported already.
 _TYPED = """
 import os, runpy, sys
@@ -132,9 +129,10 @@ def narrow() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def short() -> dict[str, Any]:
+def short(narrow: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Overrides for a training of a second."""
-    return dict(SHORT)
+    cache_dir = str(tmp_path_factory.mktemp("cache"))
+    return narrow | {"max_epochs": 1, "val_interval": 1, "batch_size": 2, "cache_dir": cache_dir}
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import shutil
 
@@ -10,7 +11,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from scripts.engines.checkpoints import load_weights
+from mlflow import MlflowClient
+from scripts.engines.weights import load_weights
 
 
 def assert_refused(finished, *words):
@@ -59,7 +61,7 @@ def test_a_missing_dataset_is_refused(run_id, config, bundle, narrow, nothing_wr
 
 
 def test_a_dataset_without_a_training_split_is_refused(bundle, short, nothing_written, cohort, tmp_path):
-    folder = shutil.copytree(cohort, tmp_path / "cohort", ignore=shutil.ignore_patterns("cache"))
+    folder = shutil.copytree(cohort, tmp_path / "cohort")
     table = folder / "subjects.csv"
     rows = list(csv.DictReader(table.open(newline="")))
     with table.open("w", newline="") as file:
@@ -71,7 +73,7 @@ def test_a_dataset_without_a_training_split_is_refused(bundle, short, nothing_wr
 
 
 def test_training_lists_all_faults_of_a_dataset(bundle, short, nothing_written, cohort, tmp_path):
-    folder = shutil.copytree(cohort, tmp_path / "cohort", ignore=shutil.ignore_patterns("cache"))
+    folder = shutil.copytree(cohort, tmp_path / "cohort")
     damaged, gone = folder / "imagesTr" / "phantom-5-01_0001.nii.gz", folder / "labelsTr" / "phantom-5-02.nii.gz"
     damaged.write_bytes(damaged.read_bytes()[:999])
     gone.unlink()
@@ -80,7 +82,6 @@ def test_training_lists_all_faults_of_a_dataset(bundle, short, nothing_written, 
     assert "Traceback" not in finished.stdout + finished.stderr
     for words in ("2 fault(s)", str(damaged), str(gone)):
         assert words in finished.stderr
-    assert not (folder / "cache").exists()
 
 
 def test_an_unknown_split_is_refused(bundle, narrow, nothing_written, cohort):
@@ -174,8 +175,6 @@ def test_evaluating_writes_metrics_and_results(analysed):
 
 
 def test_a_result_names_the_weights_that_made_it(analysed, trained):
-    import hashlib
-
     model = json.loads((analysed / "phantom-5-13" / "result.json").read_text())["model"]
     assert model["weights_sha256"] == hashlib.sha256((trained / "model.pt").read_bytes()).hexdigest()
 
@@ -236,9 +235,6 @@ def test_mlflow_tracks_offline_inside_the_output_folder(bundle, short, cohort, t
     finished = bundle.run("training", "train.yaml", short | overrides)
     assert finished.code == 0, finished.stderr
     assert set(bundle.repository.iterdir()) | set(bundle.root.iterdir()) == before
-
-    from mlflow import MlflowClient
-
     client = MlflowClient(f"sqlite:///{tmp_path / 'train' / 'mlruns.db'}")
     (experiment,) = [each for each in client.search_experiments() if each.name == "monai_experiment"]
     metrics = client.search_runs([experiment.experiment_id])[0].data.metrics
