@@ -129,6 +129,12 @@ def narrow() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
+def quick(narrow: dict[str, Any]) -> dict[str, Any]:
+    """Overrides for analyses without what takes most of the time of a tiny study."""
+    return narrow | {"backend": "torch", "figures": "false"}
+
+
+@pytest.fixture(scope="session")
 def short(narrow: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Overrides for a training of a second."""
     cache_dir = str(tmp_path_factory.mktemp("cache"))

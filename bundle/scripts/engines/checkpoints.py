@@ -12,7 +12,7 @@ import torch
 from ignite.engine import Engine, Events
 
 from ..domain.errors import CheckpointError
-from .weights import save_atomically
+from .weights import first_mismatch, save_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -105,7 +105,7 @@ class CheckpointHandler:
             try:
                 item.load_state_dict(state[name])
             except (RuntimeError, ValueError, KeyError) as error:
-                msg = f"{path}: {name} does not fit ({error}). Use the config that made it"
+                msg = f"{path}: {name} does not fit ({first_mismatch(error)}). Use the config that made it"
                 raise CheckpointError(msg) from error
         engine.state.epoch = trainer["epoch"]
         engine.state.iteration = trainer["epoch"] * trainer["epoch_length"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,12 @@ def load_weights(path: str | Path, device: torch.device | str = "cpu") -> dict[s
     return state
 
 
+def first_mismatch(error: Exception) -> str:
+    """One line of the many in which PyTorch lists the keys and shapes of a state_dict that do not fit."""
+    lines = str(error).splitlines()
+    return textwrap.shorten(lines[min(1, len(lines) - 1)], 160) if lines else type(error).__name__
+
+
 def load_network(network: torch.nn.Module, path: str | Path) -> torch.nn.Module:
     """Load weights into a network.
 
@@ -58,7 +65,7 @@ def load_network(network: torch.nn.Module, path: str | Path) -> torch.nn.Module:
     try:
         network.load_state_dict(load_weights(path))
     except RuntimeError as error:
-        msg = f"{path}: the weights do not fit network_def ({error}). Use the config that trained them"
+        msg = f"{path}: the weights do not fit network_def ({first_mismatch(error)}). Use the config that trained them"
         raise CheckpointError(msg) from error
     return network
 
