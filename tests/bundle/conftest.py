@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from scripts.phantom.cohort import write_cohort
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from mlflow import MlflowClient
+
 from scripts.engines.weights import load_weights
 
 
@@ -24,7 +25,13 @@ def assert_refused(finished, *words):
         assert word in finished.error
 
 
+def flags_of(values):
+    """``--key value`` for every entry."""
+    return [part for key, value in values.items() for part in (f"--{key}", str(value))]
+
+
 def files_below(folder):
+    """The files in a folder, with the time of their last change."""
     return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
 
 
@@ -92,7 +99,9 @@ def test_an_unknown_split_is_refused(bundle, narrow, nothing_written, cohort):
 def test_evaluating_without_labels_is_refused(bundle, narrow, nothing_written, cohort, tmp_path):
     folder = tmp_path / "unlabelled"
     shutil.copytree(cohort / "imagesTs", folder / "imagesTs")
-    finished = bundle.run("evaluating", "evaluate.yaml", narrow | {"dataset_dir": folder, "output_dir": nothing_written})
+    finished = bundle.run(
+        "evaluating", "evaluate.yaml", narrow | {"dataset_dir": folder, "output_dir": nothing_written}
+    )
     assert_refused(finished, "has a label", "inferring")
 
 
@@ -198,10 +207,7 @@ def test_inferring_takes_one_file_of_four_volumes(bundle, narrow, cohort, traine
 @pytest.mark.slow
 def test_typed_in_a_shell_from_the_repository_and_from_the_bundle(bundle, short, quick, cohort, trained, tmp_path):
     def arguments(run_id, config, overrides):
-        return ["run", *([run_id] if run_id else []), "--config_file", config, *flags(overrides)]
-
-    def flags(overrides):
-        return [part for key, value in overrides.items() for part in (f"--{key}", str(value))]
+        return ["run", *([run_id] if run_id else []), "--config_file", config, *flags_of(overrides)]
 
     study = {"dataset_dir": cohort / "imagesTs", "ckpt_path": trained / "model.pt"}
     labelled = {**study, "dataset_dir": cohort, "split": "test"}
@@ -239,8 +245,7 @@ def test_mlflow_tracks_offline_inside_the_output_folder(bundle, short, cohort, t
 def test_the_registered_workflow_trains(bundle, short, cohort, tmp_path):
     name = "scripts.engines.workflows.TrainingWorkflow"
     overrides = short | {"dataset_dir": cohort, "output_dir": tmp_path}
-    flags = [part for key, value in overrides.items() for part in (f"--{key}", str(value))]
-    finished = bundle.type("run_workflow", "--workflow_name", name, *flags)
+    finished = bundle.type("run_workflow", "--workflow_name", name, *flags_of(overrides))
     assert finished.code == 0, finished.stderr
     assert (tmp_path / "model.pt").is_file()
 
@@ -283,9 +288,41 @@ def test_the_network_is_exported_as_torchscript(bundle, narrow, trained, tmp_pat
         "ckpt_file": trained / "model.pt",
         "filepath": tmp_path / "model.ts",
     }
-    flags = [part for key, value in (paths | narrow).items() for part in (f"--{key}", str(value))]
-    finished = bundle.type("ckpt_export", "network_def", *flags)
+    finished = bundle.type("ckpt_export", "network_def", *flags_of(paths | narrow))
     assert finished.code == 0, finished.stderr
     outputs = torch.jit.load(tmp_path / "model.ts").eval()(torch.randn(1, 4, 32, 32))
     assert outputs["segmentation"].shape == (1, 1, 32, 32)
     assert outputs["classification"].shape == (1, 2)
+
+
+def test_a_cohort_is_made_from_the_bundles_folder(bundle, tmp_path):
+    settings = {
+        "subjects": 3,
+        "seed": 7,
+        "split_sizes": "[1,1,1]",
+        "shape": "[32,24,8]",
+        "output_dir": tmp_path / "made",
+    }
+    flags = [part for key, value in settings.items() for part in (f"--{key}", str(value))]
+    finished = bundle.type("run", "make_phantom", "--config_file", "configs/phantom.yaml", *flags, folder=bundle.root)
+    assert finished.code == 0, finished.stderr
+    rows = list(csv.DictReader((tmp_path / "made" / "subjects.csv").open(newline="")))
+    assert [row["split"] for row in rows] == ["train", "val", "test"]
+
+
+def test_a_cohort_of_nobody_is_refused(bundle, nothing_written):
+    assert_refused(
+        bundle.run("make_phantom", "phantom.yaml", {"subjects": 0, "output_dir": nothing_written}), "subjects"
+    )
+
+
+@pytest.mark.slow
+def test_the_demo_makes_its_cohort_and_analyses_a_users_file_beside_it(bundle, quick, cohort, trained, tmp_path):
+    overrides = {"output_dir": tmp_path, "ckpt_path": trained / "model.pt", "subjects": 1, "extra": cohort / "imagesTs"}
+    finished = bundle.run("demo", ("evaluate.yaml", "demo.yaml"), quick | overrides)
+    assert finished.code == 0, finished.stderr
+    numbers = json.loads((tmp_path / "summary.json").read_text())
+    assert numbers["subjects"] == 1
+    assert {"dsc_mean", "accuracy", "rule_accuracy", "mae_ratio", "seconds_per_study", "peak_rss_mb"} <= numbers.keys()
+    assert (tmp_path / "phantom-5-13" / "result.json").is_file()
+    assert (tmp_path / "report.html").is_file()

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from monai.bundle import ConfigParser, ConfigWorkflow
+
 from scripts.networks.fusion import WeightedFusion
 
 CONFIGS = Path(__file__).resolve().parents[2] / "bundle" / "configs"

@@ -36,7 +36,7 @@ def test_the_same_epoch_draws_the_same_numbers_whenever_it_runs():
 
 
 def test_averages_are_over_the_iterations_that_had_the_entry():
-    outputs = iter([{"loss": 1.0}, {"loss": 3.0, "extra": 5.0}, {"loss": 10.0}, {"loss": 20.0}])
+    outputs = iter([[{"loss": 1.0}], [{"loss": 3.0, "extra": 5.0}], [{"loss": 10.0}], [{"loss": 20.0}]])
     engine = Engine(lambda engine, batch: next(outputs))
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.25)
     EpochAverages(optimizer).attach(engine)
