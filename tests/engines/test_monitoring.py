@@ -85,3 +85,14 @@ def test_training_stops_after_patience_and_remembers_its_waiting():
     run(engine, 5)
     assert engine.state.epoch == 4
     assert stop.state_dict() == {"best": 0.6, "waited": 2}
+
+
+def test_a_resumed_run_that_had_stopped_does_not_go_on():
+    validator = Engine(lambda engine, batch: None)
+    ran = []
+    engine = Engine(lambda engine, batch: ran.append(engine.state.epoch))
+    stop = EarlyStop(validator, patience=2)
+    stop.load_state_dict({"best": 0.6, "waited": 2})
+    stop.attach(engine)
+    run(engine, 5)
+    assert ran == []

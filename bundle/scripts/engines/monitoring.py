@@ -153,7 +153,8 @@ class EarlyStop:
         self.waited = 0
 
     def attach(self, engine: Engine) -> None:
-        """Look after every epoch that validated; attach after validation."""
+        """Look after every epoch that validated, and before a resumed one; attach after validation."""
+        engine.add_event_handler(Events.STARTED, self._stop_if_waited)
         engine.add_event_handler(Events.EPOCH_COMPLETED, self._check)
 
     def state_dict(self) -> dict[str, float]:
@@ -172,8 +173,9 @@ class EarlyStop:
             self.best, self.waited = score, 0
         else:
             self.waited += 1
-        if self.waited >= self.patience:
-            logger.info(
-                "no better validation for %d validations: stopping after epoch %d", self.waited, engine.state.epoch
-            )
+        self._stop_if_waited(engine)
+
+    def _stop_if_waited(self, engine: Engine) -> None:
+        if self.patience is not None and self.waited >= self.patience:
+            logger.info("stopping after epoch %d: %d validations without a better one", engine.state.epoch, self.waited)
             engine.terminate()
