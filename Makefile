@@ -17,10 +17,10 @@ lint: .venv/dev.done
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
 bench: .venv/core.done  ## one JSON line a measurement
-	$(PY) -m scripts.bench
+	@$(PY) -m scripts.bench
 
 clean:
-	rm -rf .venv runs
+	rm -rf .venv .pytest_cache .ruff_cache
 
 .venv/core.done: requirements/core.txt
 	$(PYTHON) -m venv .venv

@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from ignite.engine import Engine
 
 from scripts.domain.errors import DatasetError
-from scripts.engines.validation import SubjectEvaluator, SubjectScores
+from scripts.engines.validation import SubjectEvaluator, SubjectScores, ValidateAtIntervals
 
 MEAN = torch.tensor([0.0, 1.0, 1.0, 1.0])
 
@@ -112,3 +113,14 @@ def test_the_evaluator_gives_the_same_in_passes_of_any_size(network, batch):
     assert found[0] == pytest.approx(found[1], abs=1e-5)
     assert found[0] == pytest.approx(found[2], abs=1e-5)
     assert evaluator.state.key_metric_name == "score"
+
+
+@pytest.mark.parametrize(("epochs", "expected"), [(2, [2]), (6, [3, 6]), (7, [3, 6, 7])])
+def test_the_last_epoch_is_always_validated(network, batch, epochs, expected):
+    evaluator = SubjectEvaluator("cpu", [batch], network)
+    validated = []
+    evaluator.run = validated.append
+    trainer = Engine(lambda engine, batch: None)
+    ValidateAtIntervals(interval=3, validator=evaluator).attach(trainer)
+    trainer.run(range(1), max_epochs=epochs)
+    assert validated == expected

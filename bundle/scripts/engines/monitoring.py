@@ -12,6 +12,8 @@ import torch
 from ignite.engine import Engine, Events
 from torch.optim import Optimizer
 
+from ..studies.writing import replace_when_written
+
 logger = logging.getLogger(__name__)
 
 COLLAPSED_ACCURACY = 0.98
@@ -49,7 +51,7 @@ class EpochAverages:
     An entry is averaged over the iterations that had it. Attach it before handlers that print metrics.
 
     Args:
-        optimizer: whose learning rate is recorded.
+        optimizer: whose highest learning rate is recorded.
     """
 
     def __init__(self, optimizer: Optimizer) -> None:
@@ -69,11 +71,11 @@ class EpochAverages:
     def _average(self, engine: Engine) -> None:
         for name, values in self._values.items():
             engine.state.metrics[name] = sum(values) / len(values)
-        engine.state.metrics["learning_rate"] = self.optimizer.param_groups[0]["lr"]
+        engine.state.metrics["learning_rate"] = max(group["lr"] for group in self.optimizer.param_groups)
 
 
 class CollapseWarning:
-    """Warn when the discriminator wins or gives up for several epochs in a row.
+    """Warn when the discriminator wins at no effort for several epochs in a row.
 
     Args:
         patience: epochs in a row before the warning.
@@ -121,8 +123,7 @@ class TrainingLog:
             row |= {f"val_{name}": value for name, value in self.validator.state.metrics.items()}
         rows = [old for old in self._rows() if int(old["epoch"]) < engine.state.epoch] + [row]
         columns = list(dict.fromkeys(name for each in rows for name in each))
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("w", newline="") as file:
+        with replace_when_written(self.path) as aside, aside.open("w", newline="") as file:
             writer = csv.DictWriter(file, columns, restval="")
             writer.writeheader()
             writer.writerows(rows)

@@ -6,9 +6,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
+from ignite.engine import Engine, Events
 from ignite.metrics import Metric
 from monai.engines import Evaluator
 from monai.engines.utils import IterationEvents
+from monai.handlers import ValidationHandler
 from monai.inferers import Inferer, SimpleInferer
 from torch import nn
 
@@ -81,6 +83,18 @@ class SubjectEvaluator(Evaluator):
         self.fire_event(IterationEvents.FORWARD_COMPLETED)
         self.fire_event(IterationEvents.MODEL_COMPLETED)
         return outputs
+
+
+class ValidateAtIntervals(ValidationHandler):
+    """Validate every ``interval`` epochs, and after the last one, so that no run ends without weights."""
+
+    def attach(self, engine: Engine) -> None:
+        """Validate ``engine``, the trainer."""
+
+        def due(trainer: Engine, epoch: int) -> bool:
+            return epoch % self.interval == 0 or epoch == trainer.state.max_epochs
+
+        engine.add_event_handler(Events.EPOCH_COMPLETED(event_filter=due), self)
 
 
 class SubjectScores(Metric):

@@ -42,7 +42,12 @@ class TrainingWorkflow(ConfigWorkflow):
 
 @entry_point
 def train(
-    trainer: AdversarialMultiTaskTrainer, checkpoint: CheckpointHandler, mean_curve: torch.Tensor, *, resume: bool | str
+    trainer: AdversarialMultiTaskTrainer,
+    checkpoint: CheckpointHandler,
+    *,
+    mean_curve: torch.Tensor,
+    image_size: int,
+    resume: bool | str,
 ) -> None:
     """Train, or go on training.
 
@@ -51,6 +56,7 @@ def train(
         checkpoint: its checkpoint handler.
         mean_curve: ``(4,)`` the training split's mean curve, stored with the weights as the
             reference of ``mae_ratio``.
+        image_size: pixels of the network grid, stored likewise.
         resume: go on from the newest readable checkpoint.
 
     Raises:
@@ -58,11 +64,12 @@ def train(
     """
     bare = getattr(trainer.network, "module", trainer.network)
     bare.mean_curve.copy_(mean_curve)
+    bare.image_size.fill_(image_size)
     if is_on(resume):
         epoch = checkpoint.resume(trainer)
         logger.info("resuming after epoch %d of %d", epoch, trainer.state.max_epochs)
         if epoch >= trainer.state.max_epochs:
-            logger.info("nothing left to do; raise --train#trainer#max_epochs to train longer")
+            logger.info("nothing left to do; give a higher --max_epochs to train longer")
             return
     trainer.run()
 
@@ -110,10 +117,14 @@ def analyse_studies(evaluator: StudyEvaluator, ckpt_path: str, version: str) -> 
         version: the bundle's version, for the results.
 
     Raises:
-        SystemExit: the weights cannot be loaded, or some studies could not be read; the others are
+        SystemExit: the weights cannot be loaded or were trained at another ``image_size``, or some studies could not be read; the others are
             analysed first.
     """
     load_network(evaluator.network, ckpt_path)
+    trained, size = int(evaluator.network.image_size), evaluator.inferer.size
+    if trained != size:
+        msg = f"{ckpt_path}: was trained at image_size {trained}, this config says {size}. Give --image_size {trained}"
+        raise CheckpointError(msg)
     evaluator.model = model_identity(version, ckpt_path)
     evaluator.run()
     if evaluator.failures:

@@ -135,9 +135,10 @@ class MTINet(nn.Module):
                 spatial_dims=spatial_dims,
             )
         self.register_buffer("nominal_times_s", torch.tensor(NOMINAL_TIMES_S), persistent=False)
-        # The training split's mean curve, normalised: no part of the forward pass, it travels with the weights as the
-        # reference of ``mae_ratio``.
+        # No part of the forward pass, these travel with the weights: the training split's mean curve, normalised, the
+        # reference of ``mae_ratio``; and the pixels of the network grid that the weights were trained on.
         self.register_buffer("mean_curve", torch.zeros(len(PHASES)))
+        self.register_buffer("image_size", torch.zeros((), dtype=torch.int64))
 
     def forward(
         self, image: Tensor, available: Tensor | None = None, times_s: Tensor | None = None
