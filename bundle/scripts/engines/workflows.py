@@ -117,8 +117,8 @@ def analyse_studies(evaluator: StudyEvaluator, ckpt_path: str, version: str) -> 
         version: the bundle's version, for the results.
 
     Raises:
-        SystemExit: the weights cannot be loaded or were trained at another ``image_size``, or some studies could not be read; the others are
-            analysed first.
+        SystemExit: the weights cannot be loaded or were trained at another ``image_size``, or some
+            studies could not be read; the others are analysed first.
     """
     load_network(evaluator.network, ckpt_path)
     trained, size = int(evaluator.network.image_size), evaluator.inferer.size
