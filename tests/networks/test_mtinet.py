@@ -1,16 +1,19 @@
 """The whole network: its contract, its switches, and the numbers in its docstring."""
 
 import re
+from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from scripts.domain.errors import ConfigurationError
 from scripts.networks.mtinet import MTINet, SegmentationOnly
 
-TRAIN = {"fusion_levels": "all", "decoder_skips": True, "head": "locate"}
+CONFIG = Path(__file__).parents[2] / "bundle" / "configs" / "train.yaml"
+TRAIN = {name: value for name, value in yaml.safe_load(CONFIG.read_text())["network_def"].items() if name != "_target_"}
 PAPER = {"widths": (64, 128, 256, 512)}
 VARIANTS = {
     "defaults": {},

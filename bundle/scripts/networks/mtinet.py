@@ -23,12 +23,12 @@ class MTINet(nn.Module):
 
     Size, and work on one slice of 256x256 (two operations a multiply-add)::
 
-        train.yaml            3,993,349 parameters  15.25 GFLOP
-        its No MdIEF          4,165,549 parameters  17.82 GFLOP
-        its No Spe, No Spa    3,774,589 parameters  11.06 GFLOP
+        train.yaml            1,917,701 parameters  12.61 GFLOP
+        its No MdIEF          2,089,901 parameters  15.18 GFLOP
+        its No Spe, No Spa    1,698,941 parameters   8.42 GFLOP
         its Seg               1,075,777 parameters  10.61 GFLOP
-        its Seg+Reg           3,730,435 parameters  15.25 GFLOP
-        its Seg+Cls           3,993,092 parameters  15.25 GFLOP
+        its Seg+Reg           1,851,779 parameters  12.61 GFLOP
+        its Seg+Cls           1,917,572 parameters  12.61 GFLOP
         paper.yaml           14,621,540 parameters  88.92 GFLOP
 
     Args:
