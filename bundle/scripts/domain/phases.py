@@ -8,4 +8,4 @@ REFERENCE_PHASE = "arterial"
 REFERENCE_INDEX = PHASES.index(REFERENCE_PHASE)
 
 NOMINAL_TIMES_S = (0.0, 30.0, 70.0, 180.0)
-"""Seconds after the bolus arrives, assumed where a study does not say when its phases were taken."""
+"""Seconds after the injection, assumed where a study does not say when its phases were taken."""

@@ -71,7 +71,7 @@ class Result:
 
     Args:
         subject: the study's identifier.
-        phases: per phase its ``name``, ``time_s`` after the bolus' arrival and whether it was ``available``.
+        phases: per phase its ``name``, ``time_s`` after the injection and whether it was ``available``.
         normalisation: ``offset`` and ``scale``, raw units: normalised = (raw - offset) / scale.
         lesions: in order of falling volume; empty where nothing was found.
         predicted_class: one of ``CLASSES``, ``UNKNOWN_CLASS``, or ``NO_LESION`` without a lesion.

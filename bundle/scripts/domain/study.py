@@ -19,7 +19,7 @@ class Study:
             an unavailable phase is all zeros.
         affine: ``(4, 4)`` voxel to RAS world, mm.
         available: whether each phase was acquired.
-        times_s: seconds after the bolus' arrival, per phase.
+        times_s: seconds after the injection, per phase.
         offset: mean of the available phases inside the body, raw units.
         scale: standard deviation likewise; normalised = (raw - offset) / scale.
         slice_axis: the array axis (0-2 of ``(X, Y, Z)``) nearest the acquired slice normal.

@@ -148,7 +148,7 @@ class MTINet(nn.Module):
         Args:
             image: ``(B, 4, *S)``, phases in the order of ``PHASES``, normalised; every size divisible by 16.
             available: ``(B, 4)`` bool, at least one true a slice; all true if None. Pixels of others do not matter.
-            times_s: ``(B, 4)`` seconds after the bolus' arrival; nominal times if None.
+            times_s: ``(B, 4)`` seconds after the injection; nominal times if None.
 
         Returns:
             float32 logits by name, those of removed tasks absent: ``segmentation (B, 1, *S)``, ``regression (B, 4)``

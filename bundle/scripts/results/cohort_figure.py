@@ -37,7 +37,7 @@ def draw_curves_by_class(curves: Mapping[str, Curves]) -> Figure:
             axes.plot(times_s, percent, color=INK, linewidth=2.4, marker="o", label="median")
             axes.legend(fontsize=8, frameon=False, loc="lower right")
         axes.set_title(f"{CLASS_NAMES[name]} (n = {len(studies)})", fontsize=11, color=INK, loc="left")
-        axes.set_xlabel("seconds after the bolus' arrival", fontsize=9, color=MUTED)
+        axes.set_xlabel("seconds after the injection", fontsize=9, color=MUTED)
         axes.tick_params(labelsize=8, colors=MUTED)
         axes.grid(alpha=0.25, linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)

@@ -129,7 +129,7 @@ def _draw_curves(axes: Axes, study: Study, result: Result) -> None:
         return
     title = "Signal of the largest lesion" if result.lesions else "Signal of the lesions that were missed"
     axes.set_title(title, fontsize=10, color=INK, loc="left", y=1.0)
-    axes.set_xlabel("seconds after the bolus' arrival", fontsize=9, color=MUTED)
+    axes.set_xlabel("seconds after the injection", fontsize=9, color=MUTED)
     axes.set_ylabel("signal, raw units", fontsize=9, color=MUTED)
     axes.tick_params(labelsize=8, colors=MUTED)
     axes.grid(alpha=0.25, linewidth=0.6)

@@ -28,7 +28,7 @@ class Case:
         split: ``"train"``, ``"val"`` or ``"test"``.
         fold: 0-4 for cross-validation on train and val; None on test or where unknown.
         site: scanner or centre.
-        times_s: seconds after the bolus' arrival, per phase.
+        times_s: seconds after the injection, per phase.
     """
 
     case: str
