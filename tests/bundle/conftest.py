@@ -34,7 +34,9 @@ NARROW = {
 
 # What `python -m monai.bundle` does, in a child of the fork server, which has the libraries imported already.
 _TYPED = """
-import os, runpy, sys
+import os, runpy, sys, torch
+# The server may have been started by other tests, before the environment said so.
+torch.set_num_threads(1)
 sys.argv[:] = ["monai.bundle", *arguments]
 os.chdir(folder)
 for stream, path in ((1, stdout), (2, stderr)):
