@@ -16,6 +16,7 @@ from scripts.losses import (
     localisation_loss,
     regression_loss,
     segmentation_loss,
+    random_smoothing,
     smoothed_truth,
     task_interaction_loss,
 )
@@ -162,6 +163,14 @@ def test_adversarial_losses():
 def test_smoothed_truth():
     truth = smoothed_truth(torch.tensor([1, 0, -1]), 2, smoothing=0.2)
     torch.testing.assert_close(truth, torch.tensor([[0.1, 0.9], [0.9, 0.1], [0.9, 0.1]]))
+
+
+def test_random_smoothing_differs_from_slice_to_slice_around_its_mean():
+    torch.manual_seed(0)
+    smoothing = random_smoothing(4000, "cpu", mean=0.1)
+    assert smoothing.shape == (4000, 1)
+    assert smoothing.min() >= 0 and smoothing.max() <= 0.2 and smoothing.unique().numel() > 1000
+    assert smoothing.mean() == pytest.approx(0.1, abs=0.005)
 
 
 def test_total_is_the_weighted_sum(outputs, batch):

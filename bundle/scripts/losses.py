@@ -112,6 +112,14 @@ def smoothed_truth(tumour_class: Tensor, classes: int, smoothing: float | Tensor
     return one_hot * (1.0 - smoothing) + smoothing / classes
 
 
+def random_smoothing(slices: int, device: torch.device | str, mean: float = 0.1) -> Tensor:
+    """Smoothing of each slice's class vector, uniform in ``(0, 2 mean)``, ``(B, 1)``.
+
+    One value for all would be a mark by itself: the discriminator would learn to spell it.
+    """
+    return 2.0 * mean * torch.rand(slices, 1, device=device)
+
+
 def discriminator_loss(
     real_logits: Tensor, fake_logits: Tensor, selected: Tensor, *, real_target: float = 0.9
 ) -> Tensor:

@@ -11,7 +11,7 @@ from ignite.engine import Events
 from torch import nn
 
 from ..engines.trainer import AdversarialMultiTaskTrainer
-from ..losses import discriminator_loss, smoothed_truth
+from ..losses import discriminator_loss, random_smoothing, smoothed_truth
 from .conditions import Conditions
 from .timing import median_ratio
 
@@ -38,7 +38,9 @@ class PlainStep:
         loss = self.loss_function(outputs, batch, judged)["total"]
         self._descend(loss, self.network, self.optimizer)
 
-        real = self.discriminator(batch["curve"], smoothed_truth(tumour_class, probabilities.shape[1]), available)
+        smoothing = random_smoothing(len(probabilities), probabilities.device)
+        truth = smoothed_truth(tumour_class, probabilities.shape[1], smoothing)
+        real = self.discriminator(batch["curve"], truth, available)
         fake = self.discriminator(outputs["regression"].detach(), probabilities.detach(), available)
         loss = discriminator_loss(real, fake, tumour_class >= 0)
         self._descend(loss, self.discriminator, self.discriminator_optimizer)

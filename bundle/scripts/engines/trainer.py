@@ -13,7 +13,7 @@ from monai.inferers import Inferer, SimpleInferer
 from torch import nn
 from torch.optim import Optimizer
 
-from ..losses import MultiTaskLoss, discriminator_loss, smoothed_truth
+from ..losses import MultiTaskLoss, discriminator_loss, random_smoothing, smoothed_truth
 from .batches import prepare_batch
 
 Batch = dict[str, Any]
@@ -144,7 +144,9 @@ class AdversarialMultiTaskTrainer(Trainer):
         self.discriminator.train()
         self.discriminator_optimizer.zero_grad(set_to_none=True)
         probabilities = outputs["classification"].detach().softmax(dim=1)
-        truth = smoothed_truth(batch["tumour_class"], probabilities.shape[1])
+        truth = smoothed_truth(
+            batch["tumour_class"], probabilities.shape[1], random_smoothing(len(probabilities), probabilities.device)
+        )
         curves = torch.cat([batch["curve"], outputs["regression"].detach()])
         # One pass for both sides, so that DistributedDataParallel exchanges gradients once.
         logits = self.discriminator(curves, torch.cat([truth, probabilities]), batch["available"].repeat(2, 1))
