@@ -14,9 +14,9 @@ from scripts.losses import (
     generator_loss,
     implied_curve,
     localisation_loss,
+    random_smoothing,
     regression_loss,
     segmentation_loss,
-    random_smoothing,
     smoothed_truth,
     task_interaction_loss,
 )
@@ -169,7 +169,9 @@ def test_random_smoothing_differs_from_slice_to_slice_around_its_mean():
     torch.manual_seed(0)
     smoothing = random_smoothing(4000, "cpu", mean=0.1)
     assert smoothing.shape == (4000, 1)
-    assert smoothing.min() >= 0 and smoothing.max() <= 0.2 and smoothing.unique().numel() > 1000
+    assert smoothing.min() >= 0
+    assert smoothing.max() <= 0.2
+    assert smoothing.unique().numel() > 1000
     assert smoothing.mean() == pytest.approx(0.1, abs=0.005)
 
 
