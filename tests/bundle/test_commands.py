@@ -260,6 +260,20 @@ def test_an_arm_trains(overlay, bundle, short, cohort, tmp_path):
     assert ("discriminator_loss" in row) == (overlay == "no_spa")
 
 
+def test_a_third_class_for_healthy_slices_trains_and_evaluates(bundle, quick, short, cohort, tmp_path):
+    third = {"network_def#classes": 3, "dataset_dir": cohort}
+    overrides = {"output_dir": tmp_path / "train", "adversarial_warmup_epochs": 0}
+    finished = bundle.run("training", "train.yaml", short | third | overrides)
+    assert finished.code == 0, finished.stderr
+    (row,) = csv.DictReader((tmp_path / "train" / "training_log.csv").open(newline=""))
+    assert float(row["discriminator_loss"]) > 0
+    overrides = {"output_dir": tmp_path / "out", "ckpt_path": tmp_path / "train" / "model.pt", "split": "test"}
+    finished = bundle.run("evaluating", "evaluate.yaml", quick | third | overrides)
+    assert finished.code == 0, finished.stderr
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert metrics["accuracy"]["n"] == metrics["dsc_mean"]["n"]
+
+
 def test_the_papers_literal_config_trains(bundle, short, cohort, tmp_path):
     overrides = {"dataset_dir": cohort, "output_dir": tmp_path, "adversarial_warmup_epochs": 0}
     finished = bundle.run("training", ("train.yaml", "paper.yaml"), short | overrides)
@@ -324,5 +338,16 @@ def test_the_demo_makes_its_cohort_and_analyses_a_users_file_beside_it(bundle, q
     numbers = json.loads((tmp_path / "summary.json").read_text())
     assert numbers["subjects"] == 1
     assert {"dsc_mean", "accuracy", "rule_accuracy", "mae_ratio", "seconds_per_study", "peak_rss_mb"} <= numbers.keys()
-    assert (tmp_path / "phantom-5-13" / "result.json").is_file()
-    assert (tmp_path / "report.html").is_file()
+    assert (tmp_path / "extra-phantom-5-13" / "result.json").is_file()
+    assert "Studies without a ground truth" in (tmp_path / "report.html").read_text()
+
+
+@pytest.mark.slow
+def test_the_demo_takes_a_users_labelled_dataset_and_another_seed(bundle, quick, cohort, trained, tmp_path):
+    overrides = {"output_dir": tmp_path, "ckpt_path": trained / "model.pt", "subjects": 1}
+    for seed, extra in ((1, {}), (2, {"extra": cohort})):
+        finished = bundle.run("demo", ("evaluate.yaml", "demo.yaml"), quick | overrides | extra | {"demo_seed": seed})
+        assert finished.code == 0, finished.stderr
+    assert {"phantom-1-001", "phantom-2-001"} < {path.name for path in tmp_path.iterdir()}
+    assert len(list(tmp_path.glob("extra-phantom-5-*/result.json"))) == 14
+    assert json.loads((tmp_path / "summary.json").read_text())["subjects"] == 1

@@ -66,6 +66,16 @@ def test_heads_speak_once_per_slice_in_order(study, inferer):
     assert bright.tolist() == [6 <= index <= 10 for index in range(20)]
 
 
+def test_a_third_class_does_not_enter_the_class_of_a_tumour(study, inferer):
+    class Healthy(Bright):
+        def forward(self, image, available, times_s):
+            outputs = super().forward(image, available, times_s)
+            two = outputs["classification"]
+            return outputs | {"classification": torch.cat([two, torch.full_like(two[:, :1], 9.0)], dim=1)}
+
+    np.testing.assert_array_equal(inferer(study, Healthy()).classification, inferer(study, Bright()).classification)
+
+
 def test_slices_follow_the_acquired_axis(study, inferer):
     coronal = replace(study, slice_axis=1)
     prediction = inferer(coronal, Bright())

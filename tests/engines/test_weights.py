@@ -46,13 +46,14 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
     save_atomically({"value": 1}, path)
 
     def dies_half_way(state, file):
-        file.write(b"half")
+        file.write_bytes(b"half")
         raise KeyboardInterrupt
 
     monkeypatch.setattr(torch, "save", dies_half_way)
     with pytest.raises(KeyboardInterrupt):
         save_atomically({"value": 2}, path)
     assert torch.load(path, weights_only=True) == {"value": 1}
+    assert [file.name for file in tmp_path.iterdir()] == ["state.pt"]
 
 
 def test_best_weights_are_those_of_the_best_validation(tmp_path):

@@ -218,6 +218,11 @@ def test_errors_equal_those_written_from_the_definition(cohort):
     assert metrics["mae_raw"]["value"] == pytest.approx(raw.mean())
 
 
+def test_a_miss_with_a_worse_curve_of_another_place_is_judged_by_that():
+    wrong_place = dataclasses.replace(MISSED, head_curve=tuple(np.array(MISSED.true_curve) + 7.0))
+    assert value([wrong_place], "mae_normalised", training_mean_curve=MEAN_CURVE) == pytest.approx(7.0)
+
+
 def test_lesions_are_pooled_over_subjects(cohort):
     metrics = summarise(cohort, n_resamples=50)
     found, true, predicted = (

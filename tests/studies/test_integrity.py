@@ -142,6 +142,10 @@ FAULTS = {
         _swap_files(f"imagesTr/{CASE}_0000.nii.gz", f"imagesTr/{CASE}_0003.nii.gz"),
         "swapped phase: .*pre is brighter than delayed",
     ),
+    "arterial and delayed swapped": (
+        _swap_files(ARTERIAL, f"imagesTr/{CASE}_0003.nii.gz"),
+        f"{CASE}_0003.nii.gz: swapped phase: .*delayed is brighter than arterial",
+    ),
     "times swapped": (_set(0, t_arterial="80"), f"{CASE}: .*subjects.csv: swapped phase: the times do not increase"),
     "channel names swapped": (_channel_names, "dataset.json: swapped or missing phase: channel_names is"),
     "shape": (

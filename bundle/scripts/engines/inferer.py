@@ -12,6 +12,7 @@ from torch import nn
 
 from ..domain.prediction import Prediction
 from ..domain.study import Study
+from ..networks.readouts import tumour_class_probabilities
 from ..studies.network_grid import NetworkGrid
 from .backends import Backend, make_backend
 
@@ -78,9 +79,10 @@ class StudyInferer(Inferer):
         seconds = time.perf_counter() - start
         outputs = {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
         tumour = grid.to_volume(outputs["segmentation"].sigmoid()[:, 0].numpy())
+        classes = outputs.get("classification")
         return Prediction(
             tumour=tumour,
             regression=outputs["regression"].numpy() if "regression" in outputs else None,
-            classification=outputs["classification"].softmax(dim=1).numpy() if "classification" in outputs else None,
+            classification=None if classes is None else tumour_class_probabilities(classes).numpy(),
             seconds=seconds,
         )

@@ -12,7 +12,7 @@ import torch
 from ignite.engine import Engine, Events
 from torch.optim import Optimizer
 
-from ..studies.writing import replace_when_written
+from ..domain.writing import replace_when_written
 
 logger = logging.getLogger(__name__)
 

@@ -15,6 +15,7 @@ from monai.inferers import Inferer, SimpleInferer
 from torch import nn
 
 from ..domain.errors import DatasetError
+from ..networks.readouts import tumour_class_probabilities
 from .batches import prepare_batch
 
 
@@ -142,8 +143,9 @@ class SubjectScores(Metric):
         weights = area / area.sum() if area.any() else None
         if "classification" in outputs:
             tumour_class = int(batch["tumour_class"].max())
-            probabilities = outputs["classification"].softmax(dim=1)
-            right = weights is not None and int((weights[:, None] * probabilities).sum(0).argmax()) == tumour_class
+            probabilities = tumour_class_probabilities(outputs["classification"])
+            found = weights is not None and scores.get("dice") != 0.0
+            right = found and int((weights[:, None] * probabilities).sum(0).argmax()) == tumour_class
             scores["accuracy"] = float(right)
         if "regression" in outputs:
             there = batch["available"][0]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -13,19 +12,15 @@ import torch
 from ignite.engine import Engine, Events
 
 from ..domain.errors import CheckpointError
+from ..domain.writing import replace_when_written
 
 logger = logging.getLogger(__name__)
 
 
 def save_atomically(state: Any, path: Path) -> None:
-    """Write ``state`` with ``torch.save`` beside ``path``, flush it to disk, then rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(path.name + ".partial")
-    with aside.open("wb") as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(aside, path)
+    """Write ``state`` with ``torch.save``, whole or not at all."""
+    with replace_when_written(path) as aside:
+        torch.save(state, aside)
 
 
 def load_weights(path: str | Path, device: torch.device | str = "cpu") -> dict[str, torch.Tensor]:

@@ -21,13 +21,13 @@ from ..domain.enhancement import kinetic_rule, mean_curve, median_curve, ring
 from ..domain.entry import entry_point
 from ..domain.errors import DatasetError
 from ..domain.study import Study
+from ..domain.writing import replace_when_written
 from ..phantom.cohort import TRUTH_FILE
 from ..results.statistics import bootstrap_interval
 from ..studies.case import Case
 from ..studies.layout import read_dataset, select
 from ..studies.normalisation import body_mask
 from ..studies.reading import read_study
-from ..studies.writing import replace_when_written
 from .small_unet import Budget, segment, train_small_unet
 from .subtraction import THRESHOLDS, dice, dice_by_threshold, enhancement_score
 

@@ -8,7 +8,16 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from ..domain.classes import CLASSES
 from ..domain.phases import PHASES
+
+
+def tumour_class_probabilities(logits: Tensor) -> Tensor:
+    """Probabilities of ``CLASSES`` given that there is a tumour, ``(B, K)`` logits to ``(B, 2)``.
+
+    With three classes the logit of "healthy" is left out: results ask for the class of a lesion that was found.
+    """
+    return logits[:, : len(CLASSES)].softmax(dim=1)
 
 
 def _mean_over(tokens: Tensor, present: Tensor) -> Tensor:

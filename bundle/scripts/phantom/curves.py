@@ -16,7 +16,7 @@ from ..domain.enhancement import mean_curve, median_curve, ring
 from ..domain.entry import entry_point
 from ..domain.errors import ConfigurationError
 from ..domain.phases import PHASES
-from ..studies.writing import replace_when_written
+from ..domain.writing import replace_when_written
 from .abdomen import LIVER
 from .grid import abdominal_grid
 from .kinetics import INJECTION_DELAY_S, TIME_S, Circulation, Scan, Sequence

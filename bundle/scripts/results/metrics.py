@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..domain.classes import CLASSES
+from ..domain.writing import replace_when_written
 from .scores import SubjectScore
 from .statistics import auroc, bootstrap_interval
 
@@ -53,11 +54,17 @@ def _accuracy_minus_rule(row: SubjectScore, mean: np.ndarray | None) -> float | 
 
 
 def _error(row: SubjectScore, curve: Sequence[float] | None, mean: np.ndarray | None) -> float | None:
-    """Mean absolute error over the phases that are there; of the training mean where nothing was found."""
+    """Mean absolute error over the phases that are there; of the training mean where nothing was found.
+
+    After a miss, where the curve of another place can be right by luck only, it is at least the training mean's.
+    """
     if curve is None:
         return None
-    said = mean if row.missed or np.isnan(curve).all() else curve
-    return None if said is None else float(np.nanmean(np.abs(np.subtract(said, row.true_curve))))
+    found = not np.isnan(curve).all()
+    said = ([curve] if found else []) + ([mean] if row.missed or not found else [])
+    if any(values is None for values in said):
+        return None
+    return max(float(np.nanmean(np.abs(np.subtract(values, row.true_curve)))) for values in said)
 
 
 def _head_error(row: SubjectScore, mean: np.ndarray | None) -> float | None:
@@ -135,7 +142,7 @@ METRICS = {
         "Accuracy of the network less that of the rule, paired by subject", _accuracy_minus_rule
     ),
     "mae_raw": Metric(
-        "Mean absolute error of the regression head's curve, raw units; after a miss that of the training mean",
+        "Mean absolute error of the regression head's curve, raw units; after a miss at least the training mean's",
         _head_error_raw,
     ),
     "mae_normalised": Metric("Likewise, normalised intensity", _head_error),
@@ -202,4 +209,5 @@ def summarise(
 
 def write_metrics(metrics: Metrics, path: Path) -> None:
     """Write ``metrics.json``."""
-    path.write_text(json.dumps(metrics, indent=2, allow_nan=False) + "\n")
+    with replace_when_written(path) as aside:
+        aside.write_text(json.dumps(metrics, indent=2, allow_nan=False) + "\n")

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from ..domain.phases import PHASES
+from ..domain.writing import replace_when_written
 from .scores import SubjectScore
 
 
 def write_per_subject(rows: Sequence[SubjectScore], path: Path) -> None:
     """Write one line per row; a curve has one column per phase, what is None or NaN stays empty."""
     lines = [_columns(row) for row in rows]
-    with path.open("w", newline="") as file:
+    with replace_when_written(path) as aside, aside.open("w", newline="") as file:
         writer = csv.DictWriter(file, fieldnames=list(lines[0]) if lines else [], lineterminator="\n")
         writer.writeheader()
         writer.writerows(lines)

@@ -14,6 +14,7 @@ from PIL import Image
 
 from ..domain.classes import CLASSES, UNKNOWN_CLASS
 from ..domain.result import Result
+from ..domain.writing import replace_when_written
 from .cohort_figure import draw_curves_by_class
 from .convexity import impossible_rows
 from .figures import CLASS_NAMES
@@ -122,9 +123,8 @@ def write_report(
         disagreement=DISAGREEMENT,
         models=sorted({(s.result.model["version"], s.result.model["weights_sha256"]) for s in studies}),
     )
-    aside = path.with_name(f".{path.name}")
-    aside.write_text(html, encoding="utf-8")
-    aside.replace(path)
+    with replace_when_written(path) as aside:
+        aside.write_text(html, encoding="utf-8")
 
 
 def _convexity(metrics: Metrics | None) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from ..domain.writing import replace_when_written
 from .metrics import Metrics
 
 KEYS = ("dsc_mean", "accuracy", "rule_accuracy", "mae_ratio")
@@ -34,4 +35,5 @@ def summary(
 
 def write_summary(numbers: dict[str, float | int | None], path: Path) -> None:
     """Write ``summary.json``."""
-    path.write_text(json.dumps(numbers, indent=2, allow_nan=False) + "\n")
+    with replace_when_written(path) as aside:
+        aside.write_text(json.dumps(numbers, indent=2, allow_nan=False) + "\n")

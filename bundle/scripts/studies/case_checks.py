@@ -22,6 +22,9 @@ _CHANGING_SHARE = 0.01
 _SWAP_MARGIN = 1.1
 """How much brighter than a later phase the first may be there; leaves room for gain drift and inflow."""
 
+_LATE_MARGIN = 1.25
+"""How much brighter than the arterial phase the delayed one may be there; leaves room for a bolus that came late."""
+
 
 @dataclass(frozen=True)
 class CheckedCase:
@@ -136,13 +139,18 @@ def _swap_faults(case: Case, phases: list[_Volume | None]) -> Iterator[Fault]:
     if any(volume is None for volume in phases) or len({volume.data.shape for volume in phases}) > 1:
         return
     signal = _vessel_signal(np.stack([volume.data[::2, ::2] for volume in phases]))
-    darkest = int(np.argmin(signal))
-    if signal[0] > _SWAP_MARGIN * signal[darkest]:
-        problem = (
-            f"swapped phase: where the image changes most, {PHASES[0]} is brighter than {PHASES[darkest]} "
-            f"({signal[0]:.4g} to {signal[darkest]:.4g}), so it was taken after the contrast agent came"
-        )
-        yield Fault(case.case, phases[0].file, problem, f"Put {', '.join(PHASES)} into _0000 to _0003, in that order")
+    darkest, arterial, delayed = int(np.argmin(signal)), PHASES.index("arterial"), PHASES.index("delayed")
+    for margin, phase, other, meaning in (
+        (_SWAP_MARGIN, 0, darkest, "it was taken after the contrast agent came"),
+        (_LATE_MARGIN, delayed, arterial, "the contrast agent had not left the vessels"),
+    ):
+        if signal[phase] > margin * signal[other]:
+            problem = (
+                f"swapped phase: where the image changes most, {PHASES[phase]} is brighter than {PHASES[other]} "
+                f"({signal[phase]:.4g} to {signal[other]:.4g}), so {meaning}"
+            )
+            fix = f"Put {', '.join(PHASES)} into _0000 to _0003, in that order"
+            yield Fault(case.case, phases[phase].file, problem, fix)
 
 
 def _vessel_signal(image: np.ndarray) -> np.ndarray:

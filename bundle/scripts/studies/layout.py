@@ -10,10 +10,10 @@ from pathlib import Path
 from ..domain.classes import LABELS
 from ..domain.errors import DatasetError
 from ..domain.phases import NOMINAL_TIMES_S, PHASES
+from ..domain.writing import replace_when_written
 from .case import FILE_ENDING, LIVER_FOLDER, Case, images_folder, labels_folder, phase_file_name
 from .discovery import case_in_dataset, discover, require_no_fifth_phase
 from .subjects_table import COLUMNS, FOLDS, SPLITS, SUBJECTS_FILE, TIME_COLUMNS, read_rows, row_problems
-from .writing import replace_when_written
 
 __all__ = [
     "LIVER_FOLDER",

@@ -22,10 +22,10 @@ from ..domain.classes import LABELS
 from ..domain.errors import StudyError
 from ..domain.phases import PHASES, REFERENCE_INDEX, REFERENCE_PHASE
 from ..domain.study import Study
+from ..domain.writing import replace_when_written
 from .case import Case
 from .nifti import FileError, read_phases, read_volume, require_varying, same_grid
 from .normalisation import body_mask, intensity_statistics
-from .writing import replace_when_written
 
 logger = logging.getLogger(__name__)
 

@@ -14,11 +14,11 @@ import numpy as np
 from tqdm.contrib.concurrent import thread_map
 
 from ..domain.errors import DatasetError
+from ..domain.writing import replace_when_written
 from .case import Case
 from .network_grid import NetworkGrid
 from .normalisation import body_mask
 from .reading import read_study
-from .writing import replace_when_written
 
 CACHE_VERSION = 1
 """Raise it whenever the arrays would come out differently, or old caches would be used."""

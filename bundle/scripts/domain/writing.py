@@ -24,6 +24,9 @@ def replace_when_written(path: Path) -> Iterator[Path]:
     aside = path.with_name(f".{os.getpid()}.{path.name}")
     try:
         yield aside
+        # On disk before it takes the name, or a power cut could leave an empty file under it.
+        with aside.open("rb") as written:
+            os.fsync(written.fileno())
         aside.replace(path)
     finally:
         aside.unlink(missing_ok=True)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.studies.writing import replace_when_written
+from scripts.domain.writing import replace_when_written
 
 
 def _write_half(path: Path) -> None:
