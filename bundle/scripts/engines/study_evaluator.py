@@ -18,7 +18,7 @@ from ..domain.errors import StudyError
 from ..domain.prediction import Prediction
 from ..domain.result import Result
 from ..domain.study import Study
-from ..results.lesions import analyse
+from ..results.lesions import MIN_VOLUME_ML, analyse
 from ..studies.layout import Case
 from ..studies.normalisation import body_mask
 from ..studies.reading import read_study
@@ -92,6 +92,8 @@ class StudyEvaluator(Evaluator):
         val_data_loader: yields ``(case, study or error)``.
         network: MTI-Net with its weights.
         inferer: the study inferer.
+        threshold: probability from which a voxel is tumour.
+        min_volume_ml: smaller components are left out.
         val_handlers: objects with ``attach(engine)``.
     """
 
@@ -102,10 +104,14 @@ class StudyEvaluator(Evaluator):
         network: nn.Module,
         inferer: StudyInferer,
         *,
+        threshold: float = 0.5,
+        min_volume_ml: float = MIN_VOLUME_ML,
         val_handlers: Sequence | None = None,
     ) -> None:
         self.network = network
         self.inferer = inferer
+        self.threshold = threshold
+        self.min_volume_ml = min_volume_ml
         self.model = {"version": "", "weights_sha256": ""}
         """Copied into every result."""
         self.failures: dict[str, StudyError] = {}
@@ -124,6 +130,13 @@ class StudyEvaluator(Evaluator):
             return study
         prediction = self.inferer(study, self.network)
         self.fire_event(IterationEvents.FORWARD_COMPLETED)
-        result, mask = analyse(study, prediction, model=self.model, body=body_mask(study.image))
+        result, mask = analyse(
+            study,
+            prediction,
+            model=self.model,
+            threshold=self.threshold,
+            min_volume_ml=self.min_volume_ml,
+            body=body_mask(study.image),
+        )
         self.fire_event(IterationEvents.MODEL_COMPLETED)
         return Analysis(case=case, study=study, prediction=prediction, result=result, mask=mask)

@@ -1,0 +1,34 @@
+"""Freed memory stays with the process, so that the next step finds its pages there."""
+
+import subprocess
+import sys
+
+import pytest
+
+_FAULTS_OF_A_SECOND_ALLOCATION = """
+import resource, sys
+import torch
+from scripts.engines.allocator import keep_freed_memory
+
+if not keep_freed_memory():
+    sys.exit("not glibc")
+for _ in range(2):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    torch.ones(64 * 2**20 // 4)
+    faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+print(faults)
+"""
+
+
+def _faults() -> int:
+    command = [sys.executable, "-c", _FAULTS_OF_A_SECOND_ALLOCATION]
+    finished = subprocess.run(command, capture_output=True, text=True)
+    if "not glibc" in finished.stderr:
+        pytest.skip("the C library is not glibc")
+    assert finished.returncode == 0, finished.stderr
+    return int(finished.stdout)
+
+
+def test_the_second_tensor_finds_the_pages_of_the_first():
+    # Without it there are as many faults as the tensor has pages, 16,384.
+    assert _faults() < 160
