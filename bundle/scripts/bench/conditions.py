@@ -10,6 +10,7 @@ from typing import Any
 
 from monai.bundle import ConfigParser
 
+from ..engines.allocator import keep_freed_memory
 from ..engines.workflows import CONFIGS
 from ..phantom.cohort import SHAPE, write_cohort
 
@@ -51,7 +52,11 @@ class Conditions:
         return _config("inference.yaml", {"device": _CPU, **self.inference, **(changes or {})})
 
     def training_config(self, changes: Mapping[str, Any] | None = None) -> ConfigParser:
-        """``train.yaml`` on the CPU, the discriminator playing from the first epoch, no validation, likewise."""
+        """``train.yaml`` on the CPU, the discriminator playing from the first epoch, no validation, likewise.
+
+        What its ``initialize`` does for the process is done here.
+        """
+        keep_freed_memory()
         own = {
             "device": _CPU,
             "dataset_dir": str(self.dataset_dir),
