@@ -16,6 +16,7 @@ HEADER = "case,class,split,fold,site,t_pre,t_arterial,t_portal_venous,t_delayed\
         ("case,class\na,hcc\n", r"lacks the column\(s\) split, fold"),
         (HEADER, "lists no case"),
         (HEADER + "a,cyst,train,0,x,,,,\n", r"a: unknown class 'cyst'\. Use one of hemangioma, hcc, none"),
+        (HEADER + "a,,train,0,x,,,,\n", "a: unknown class ''.*empty only on test cases"),
         (HEADER + "a,hcc,tran,0,x,,,,\n", "a: unknown split 'tran'"),
         (HEADER + "a,hcc,train,9,x,,,,\n", "a: fold '9' is not 0-4"),
         (HEADER + "a,hcc,train,0,x,0,nan,,\n", "a: t_arterial 'nan' is not a number"),
@@ -40,3 +41,9 @@ def test_a_table_from_a_spreadsheet_is_read(dataset_dir: Path) -> None:
     text = (dataset_dir / "subjects.csv").read_text()
     (dataset_dir / "subjects.csv").write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").replace(",", " ,").encode())
     assert [case.case for case in read_dataset(dataset_dir)] == [f"liver-0{i}" for i in range(1, 6)]
+
+
+def test_a_test_case_may_be_of_unknown_class(tmp_path: Path) -> None:
+    (tmp_path / "subjects.csv").write_text(HEADER + "a,,test,,x,,,,\n")
+    (case,) = read_dataset(tmp_path)
+    assert case.tumour_class == ""
