@@ -3,8 +3,19 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
+import json
+import os
 import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 import nibabel as nib
 import numpy as np
@@ -63,6 +74,22 @@ def _anatomy(tumour_class: str, seed: int) -> tuple[np.ndarray, np.ndarray, np.n
     return image.astype(np.int16), (lesion * LABEL_VALUES[tumour_class]).astype(np.uint8), liver.astype(np.uint8)
 
 
+def _load_package(folder: Path) -> ModuleType:
+    """Import a package of test helpers by its folder: nothing under tests/ is on the path."""
+    spec = importlib.util.spec_from_file_location(
+        folder.name, folder / "__init__.py", submodule_search_locations=[str(folder)]
+    )
+    module = sys.modules[folder.name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def dicom_phantom() -> ModuleType:
+    """The package that writes the phantom as DICOM studies: ``tests/studies/dicom/dicom_phantom``."""
+    return _load_package(Path(__file__).parent / "studies" / "dicom" / "dicom_phantom")
+
+
 @pytest.fixture(scope="session")
 def oblique_affine() -> np.ndarray:
     """``(4, 4)`` of the dataset's files: left, posterior, superior, tilted by 12 and 7 degrees."""
@@ -100,3 +127,69 @@ def dataset_dir(_dataset_template: Path, tmp_path: Path) -> Path:
     arterial times 25, 26 ... s.
     """
     return Path(shutil.copytree(_dataset_template, tmp_path / _dataset_template.name))
+
+
+def _missing_tool(reason: str) -> None:
+    """Skip, or fail where the machine is meant to have every DICOM tool (``MTINET_REQUIRE_DICOM_TOOLS=1``)."""
+    if os.environ.get("MTINET_REQUIRE_DICOM_TOOLS") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def dicom_tool() -> Callable[[str], str]:
+    """Path of a DICOM program, from this environment (dcmqi's) or the system (``apt-get install dicom3tools``)."""
+
+    def find(name: str) -> str:
+        found = shutil.which(name, path=str(Path(sys.executable).parent)) or shutil.which(name)
+        return found or _missing_tool(f"{name} is not installed (pip install dcmqi; apt-get install dicom3tools)")
+
+    return find
+
+
+@pytest.fixture
+def orthanc(tmp_path: Path) -> Iterator[str]:
+    """An empty Orthanc of one's own on loopback: the URL of its DICOMweb root."""
+    program = shutil.which("Orthanc", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+    plugin = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
+    if program is None or not plugin.exists():
+        _missing_tool("Orthanc with DICOMweb is not installed (apt-get install orthanc orthanc-dicomweb)")
+    folder = tmp_path / "orthanc"
+    folder.mkdir()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    settings = {
+        "StorageDirectory": str(folder / "storage"),
+        "IndexDirectory": str(folder / "storage"),
+        "HttpPort": port,
+        "DicomServerEnabled": False,
+        "RemoteAccessAllowed": False,
+        "AuthenticationEnabled": False,
+        "Plugins": [str(plugin)],
+        "DicomWeb": {"Enable": True, "Root": "/dicom-web/"},
+    }
+    (folder / "orthanc.json").write_text(json.dumps(settings))
+    log = folder / "log.txt"
+    with log.open("w") as output:
+        server = subprocess.Popen([program, str(folder / "orthanc.json")], stdout=output, stderr=subprocess.STDOUT)
+    try:
+        _wait_until_it_answers(f"http://127.0.0.1:{port}/system", server, log)
+        yield f"http://127.0.0.1:{port}/dicom-web"
+    finally:
+        server.terminate()
+        server.wait(timeout=30)
+
+
+def _wait_until_it_answers(url: str, server: subprocess.Popen, log: Path, *, seconds: float = 60.0) -> None:
+    # Loopback is asked directly, whatever proxy the environment names.
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    give_up = time.monotonic() + seconds
+    while time.monotonic() < give_up and server.poll() is None:
+        try:
+            opener.open(url, timeout=5).close()
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            time.sleep(0.2)
+        else:
+            return
+    pytest.fail(f"Orthanc does not answer:\n{log.read_text()[-2000:]}")

@@ -1,0 +1,1 @@
+"""DICOM in: from a folder of anything to the four phases of a study."""

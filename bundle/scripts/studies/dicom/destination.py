@@ -1,0 +1,163 @@
+"""The dataset that studies are imported into: one is added whole or not at all, and none is ever overwritten."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from ...domain.errors import ConfigurationError
+from ...domain.phases import PHASES
+from ...domain.writing import replace_when_written
+from ..case import images_folder, phase_file_name
+from ..layout import DATASET_FILE, write_dataset_json
+from ..subjects_table import COLUMNS, SUBJECTS_FILE, TIME_COLUMNS, read_rows
+from .privacy import SALT_FILE, Salt
+
+IMPORT_FOLDER = "import"
+RECORD_FILE = "import.json"
+SPLIT = "test"
+"""Imported studies have no label, and only the test split may lack one."""
+
+_DATASET_NAME = "imported"
+
+
+class Destination:
+    """An output folder in the dataset layout, new or with the studies of earlier imports.
+
+    A study's row of ``subjects.csv`` is written last: files without one are what an interrupted import left, and
+    are replaced.
+
+    Args:
+        folder: new, empty, or a dataset with ``subjects.csv``.
+        salt_file: where the project's salt is kept; ``<folder>/.salt`` by default.
+
+    Raises:
+        ConfigurationError: the folder holds something else, or was filled with another salt.
+        DatasetError: ``subjects.csv`` cannot be read.
+    """
+
+    def __init__(self, folder: Path, *, salt_file: Path | None = None) -> None:
+        self.folder = folder
+        self._table = folder / SUBJECTS_FILE
+        if folder.exists() and not folder.is_dir():
+            msg = f"output_dir {folder} is a file. Give a folder."
+            raise ConfigurationError(msg)
+        there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+        if there - {SALT_FILE} and not self._table.is_file():
+            msg = (
+                f"output_dir {folder} holds other things than a dataset with {SUBJECTS_FILE}. Give a new folder, or "
+                "the one of an earlier import."
+            )
+            raise ConfigurationError(msg)
+        self._existed = folder.exists()
+        self._rows = read_rows(self._table) if self._table.is_file() else []
+        self._own_salt = salt_file is None
+        self._salt_file = folder / SALT_FILE if salt_file is None else salt_file
+        self.salt = self._find_salt()
+
+    @property
+    def cases(self) -> set[str]:
+        """The studies that it has."""
+        return {row["case"] for row in self._rows}
+
+    def records(self) -> list[tuple[dict[str, Any], Path]]:
+        """``import.json`` of every imported study in the order of ``subjects.csv``, and the folder that it lies in."""
+        found = []
+        for row in self._rows:
+            about = self.folder / IMPORT_FOLDER / row["case"]
+            # A dataset may hold studies that were not imported, and a user may have thrown a record away.
+            with suppress(OSError, ValueError):
+                found.append((json.loads((about / RECORD_FILE).read_text(encoding="utf-8")), about))
+        return found
+
+    def aside(self) -> TemporaryDirectory:
+        """A folder to prepare a study in, on the same disk, removed when its block ends."""
+        self._keep_salt()
+        return TemporaryDirectory(dir=self.folder, prefix=".importing-")
+
+    def add(self, prepared: Path, case: str, *, site: str, times_s: Sequence[float | None]) -> tuple[Path, ...]:
+        """Take over a study: its four images, then what is known about it, then its row.
+
+        Args:
+            prepared: folder with ``<case>_0000.nii.gz`` to ``_0003``; whatever else is in it, ``import.json`` first of
+                all, is kept with the study.
+            case: its name.
+            site: scanner, neutral.
+            times_s: seconds after the injection per phase; None is unknown.
+
+        Returns:
+            The four images where they are now.
+        """
+        images, about = self.folder / images_folder(SPLIT), self.folder / IMPORT_FOLDER / case
+        # Without a row these are an interrupted import's.
+        shutil.rmtree(about, ignore_errors=True)
+        for folder in (images, about):
+            folder.mkdir(parents=True, exist_ok=True)
+        files = [images / phase_file_name(case, phase) for phase in range(len(PHASES))]
+        try:
+            for file in files:
+                (prepared / file.name).replace(file)
+            for file in prepared.iterdir():
+                file.replace(about / file.name)
+            self._write_row(case, site, times_s)
+        except BaseException:
+            for file in files:
+                file.unlink(missing_ok=True)
+            shutil.rmtree(about, ignore_errors=True)
+            raise
+        return tuple(files)
+
+    def close(self) -> None:
+        """Describe the dataset for nnU-Net; without any study, leave the disk as it was before."""
+        if self._rows:
+            if not (self.folder / DATASET_FILE).exists():
+                write_dataset_json(self.folder, _DATASET_NAME, sum(row["split"] != SPLIT for row in self._rows))
+        elif not self._existed and self.folder.is_dir():
+            if self._own_salt:
+                self._salt_file.unlink(missing_ok=True)
+            with suppress(OSError):  # something else has come into it
+                self.folder.rmdir()
+
+    def _find_salt(self) -> Salt:
+        if self._salt_file.exists():
+            salt = Salt.read(self._salt_file)
+        elif self._own_salt and self.records():
+            msg = (
+                f"output_dir {self.folder}: its studies were imported with a salt that is not in it, so the same study "
+                "would come again under another name. Give the file with --salt_file."
+            )
+            raise ConfigurationError(msg)
+        else:
+            salt = Salt.new()
+        used = {record.get("salt") for record, _ in self.records()}
+        if used - {salt.fingerprint}:
+            msg = (
+                f"output_dir {self.folder}: its studies were imported with another salt than that of "
+                f"{self._salt_file}. Give the file of the earlier import with --salt_file, or another output_dir."
+            )
+            raise ConfigurationError(msg)
+        return salt
+
+    def _keep_salt(self) -> None:
+        """Before the first name made with it can reach the disk."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if not self._salt_file.exists():
+            self.salt.write(self._salt_file)
+
+    def _write_row(self, case: str, site: str, times_s: Sequence[float | None]) -> None:
+        times = ["" if time is None else f"{time:.6g}" for time in times_s]
+        row = {"case": case, "class": "", "split": SPLIT, "fold": "", "site": site}
+        rows = [*self._rows, row | dict(zip(TIME_COLUMNS, times, strict=True))]
+        # A user's own columns and values stay as they are.
+        columns = list(self._rows[0]) if self._rows else list(COLUMNS)
+        with replace_when_written(self._table) as aside, aside.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+        self._rows = rows

@@ -1,0 +1,198 @@
+"""Imports one study: choose its phases, bring them onto the arterial grid, write it whole or not at all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+
+from ...domain.errors import StudyError
+from ...domain.phases import NOMINAL_TIMES_S, PHASES, REFERENCE_PHASE
+from ..case import Case, phase_file_name
+from ..registration_figure import draw_registration
+from .alignment import Aligned, Volume, align, as_stored, read_phase
+from .destination import RECORD_FILE, SPLIT, Destination
+from .exclusion import name_of
+from .import_report import figure_file_name
+from .privacy import Sweep, identity, same_patient
+from .record import grid_record, left_records, phase_record, scanner
+from .selection import Candidate, Selection, choose_phases
+from .stack import Frame, Stack
+from .stacks import stacks_of
+
+WHOLE_SHARE = 0.98
+"""A phase that shows less of the reference gets a note."""
+
+_JPEG_QUALITY = 85
+
+
+class UndecidedStudyError(StudyError):
+    """The phases cannot be told with confidence.
+
+    Args:
+        message: one neutral line.
+        selection: what to choose from, and what was left out.
+    """
+
+    def __init__(self, message: str, selection: Selection) -> None:
+        super().__init__(message)
+        self.candidates: tuple[Candidate, ...] = selection.candidates
+        self.left = left_records(selection.left)
+
+
+@dataclass(frozen=True)
+class ImportOptions:
+    """How studies are imported.
+
+    Args:
+        register: ``"none"``, ``"rigid"`` or ``"deformable"``.
+        phases: series number or SeriesInstanceUID by phase, chosen by the user.
+        keep_identity: write down who the patient is.
+    """
+
+    register: str = "deformable"
+    phases: Mapping[str, str] = field(default_factory=dict)
+    keep_identity: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class ImportedStudy:
+    """A study that is now in the dataset.
+
+    Args:
+        case: its files and times.
+        sources: the acquired stack of each phase, for results that go back into the study.
+    """
+
+    case: Case
+    sources: dict[str, Stack]
+
+
+def import_study(
+    frames: Sequence[Frame], case: str, destination: Destination, options: ImportOptions, sweep: Sweep
+) -> tuple[ImportedStudy, dict[str, Any]]:
+    """Import one study.
+
+    Args:
+        frames: all image planes of one StudyInstanceUID.
+        case: its name.
+        destination: the dataset.
+        options: how.
+        sweep: for what is written down.
+
+    Returns:
+        The study and its ``import.json``.
+
+    Raises:
+        StudyError: two patients, no confident choice of four phases, unusable pixel data, or too little in common;
+            nothing of the study is written.
+    """
+    if not same_patient(frame.header for frame in frames):
+        msg = (
+            "its images belong to more than one patient under one StudyInstanceUID. Separate the patients, and give "
+            "each study a UID of its own"
+        )
+        raise StudyError(msg)
+    stacks = stacks_of(frames)
+    selection = choose_phases(stacks, overrides=_own_overrides(options.phases, stacks))
+    _require_four_phases(selection)
+    sources = {phase: selection.phases[phase].stack for phase in PHASES}
+    times_s, notes = _times(selection, sources)
+    with destination.aside() as prepared:
+        folder = Path(prepared)
+        reference = read_phase(REFERENCE_PHASE, sources[REFERENCE_PHASE])
+        records = {}
+        for index, phase in enumerate(PHASES):
+            image, aligned = _on_reference(phase, sources[phase], reference, options.register)
+            _write_volume(image, reference.affine, folder / phase_file_name(case, index))
+            covered, moved = (None, None) if aligned is None else (aligned.coverage, aligned.registration)
+            records[phase] = phase_record(phase, selection.phases[phase], covered, moved, method=options.register)
+            if covered is not None and covered.share < WHOLE_SHARE:
+                notes.append(f"{phase} shows {covered}")
+            if moved is not None:
+                phase_name = phase.replace("_", "-")
+                figure = draw_registration(reference.data, reference.affine, aligned.unmoved, moved, phase=phase_name)
+                figure.savefig(folder / figure_file_name(phase), pil_kwargs={"quality": _JPEG_QUALITY})
+
+        record = {
+            "case": case,
+            "salt": destination.salt.fingerprint,
+            "identity": identity(frames[0].header) if options.keep_identity else None,
+            "scanner": scanner(sources),
+            "grid": grid_record(sources[REFERENCE_PHASE]),
+            "phases": records,
+            "left": left_records(selection.left),
+            "notes": notes,
+        }
+        record = sweep.content(record)
+        (folder / RECORD_FILE).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        files = destination.add(folder, case, site=record["scanner"], times_s=times_s)
+    known = tuple(nominal if time is None else time for time, nominal in zip(times_s, NOMINAL_TIMES_S, strict=True))
+    study = Case(case=case, phase_files=files, split=SPLIT, site=record["scanner"], times_s=known)
+    return ImportedStudy(study, sources), record
+
+
+def _own_overrides(phases: Mapping[str, str], stacks: Sequence[Stack]) -> dict[str, str]:
+    """Without the series that a UID places in another study."""
+    own = {stack.series_uid for stack in stacks}
+    return {phase: series for phase, series in phases.items() if "." not in series or series.partition(":")[0] in own}
+
+
+def _require_four_phases(selection: Selection) -> None:
+    """Refuse a study of which not every phase is known.
+
+    Raises:
+        UndecidedStudyError: with what there is to choose from.
+    """
+    if selection.confident and not selection.missing:
+        return
+    # What is broken is the likeliest reason why a phase is not found, so it goes into the same line.
+    broken = [
+        f"{name_of(left.stack)} cannot be used: {'; '.join(left.stack.faults)}."
+        for left in selection.left
+        if left.stack.faults and left.stack.faults[0] in left.reason
+    ]
+    if selection.missing and selection.confident:
+        missing = ", ".join(selection.missing)
+        problem = f"no {missing} phase found, and a study needs all four. If it is there, name it with --phases."
+    else:
+        problem = selection.problem
+    raise UndecidedStudyError(" ".join([*broken, problem]), selection)
+
+
+def _times(selection: Selection, sources: Mapping[str, Stack]) -> tuple[list[float | None], list[str]]:
+    """Seconds after the injection per phase, None where unknown, and notes for the reader."""
+    notes = []
+    times_s = [selection.phases[phase].time_s for phase in PHASES]
+    filled = [nominal if time is None else time for time, nominal in zip(times_s, NOMINAL_TIMES_S, strict=True)]
+    if not all(earlier < later for earlier, later in pairwise(filled)):
+        notes.append("the times found contradict the order of the phases: nominal ones are used instead")
+        times_s = [None] * len(PHASES)
+    if any(time is None for time in times_s):
+        unknown = [phase for phase, time in zip(PHASES, times_s, strict=True) if time is None]
+        notes.append(f"time after the injection unknown, so nominal: {', '.join(unknown)}")
+    if len({str(stack.header.get("FrameOfReferenceUID", "")) for stack in sources.values()}) > 1:
+        notes.append("the phases have different frames of reference: the patient may have moved on the table")
+    return times_s, notes
+
+
+def _on_reference(phase: str, stack: Stack, reference: Volume, method: str) -> tuple[np.ndarray, Aligned | None]:
+    """A phase's image as it is written; without an alignment for the reference itself."""
+    if phase == REFERENCE_PHASE:
+        return as_stored(reference.data, reference.stored_dtype), None
+    aligned = align(read_phase(phase, stack), reference, method=method)
+    return aligned.image, aligned
+
+
+def _write_volume(image: np.ndarray, affine: np.ndarray, file: Path) -> None:
+    written = nib.Nifti1Image(image, affine)
+    written.header.set_xyzt_units("mm", "sec")
+    written.header.set_qform(affine, code="scanner", strip_shears=True)
+    written.header.set_sform(affine, code="scanner")
+    nib.save(written, file)

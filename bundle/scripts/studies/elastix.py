@@ -1,0 +1,246 @@
+"""Asks elastix for the motion between two volumes, and moves a volume by it.
+
+Everything here takes and gives numpy arrays ``(X, Y, Z)`` with nibabel's RAS affines; ITK's order of axes and its
+LPS world stay inside.
+"""
+
+from __future__ import annotations
+
+import os
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from ..domain.errors import ConfigurationError
+
+LEVELS_MM = (8.0, 4.0)
+"""Voxel sizes of the image pyramid; an axis that is coarser, such as the slices', is never downsampled."""
+
+GRID_MM = 32.0
+"""Distance between the B-spline's control points."""
+
+ITERATIONS = 250
+SAMPLES = 2048
+HISTOGRAM_BINS = 32
+
+_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+class NoMotionFoundError(RuntimeError):
+    """Elastix gave up, mostly because too little of the one volume lies in the other."""
+
+
+class Motion:
+    """Where the points of the fixed volume are found in the moving one.
+
+    Args:
+        transform: ITK's, from the fixed to the moving volume's LPS world.
+    """
+
+    def __init__(self, transform: Any) -> None:
+        self._transform = transform
+
+    def displacement_mm(self, shape: tuple[int, int, int], affine: np.ndarray) -> np.ndarray:
+        """What is added to each voxel's place to find it in the moving volume.
+
+        Args:
+            shape: of any grid.
+            affine: its voxel to RAS world, mm.
+
+        Returns:
+            ``(X, Y, Z, 3)`` float32, RAS.
+        """
+        itk = require_itk()
+        size, spacing, origin, direction = _geometry(shape, affine)
+        field = itk.transform_to_displacement_field_filter(
+            self._transform,
+            size=size,
+            output_spacing=spacing,
+            output_origin=origin,
+            output_direction=itk.matrix_from_array(direction),
+            number_of_work_units=thread_count(),
+        )
+        return itk.array_view_from_image(field).transpose(2, 1, 0, 3) * np.array([-1.0, -1.0, 1.0], np.float32)
+
+    def applied(
+        self, moving: np.ndarray, moving_affine: np.ndarray, shape: tuple[int, int, int], affine: np.ndarray
+    ) -> np.ndarray:
+        """The moving volume brought onto a grid in the fixed one's position.
+
+        Args:
+            moving: ``(X, Y, Z)``.
+            moving_affine: its voxel to RAS world, mm.
+            shape: of the grid.
+            affine: of the grid.
+
+        Returns:
+            ``(X, Y, Z)`` float32, linear interpolation, 0 where the moving volume does not reach.
+        """
+        itk = require_itk()
+        size, spacing, origin, direction = _geometry(shape, affine)
+        image = itk.resample_image_filter(
+            to_itk(moving, moving_affine),
+            transform=self._transform,
+            size=size,
+            output_spacing=spacing,
+            output_origin=origin,
+            output_direction=itk.matrix_from_array(direction),
+            default_pixel_value=0.0,
+            number_of_work_units=thread_count(),
+        )
+        return itk.array_from_image(image).T
+
+
+def find_motion(
+    moving: np.ndarray,
+    moving_affine: np.ndarray,
+    fixed: np.ndarray,
+    fixed_affine: np.ndarray,
+    *,
+    body: np.ndarray,
+    deformable: bool,
+    seed: int = 0,
+) -> list[Motion]:
+    """Find the motion between two volumes by mutual information (Mattes et al. 2003; Klein et al. 2010).
+
+    Both start from the scanner's own coordinates: breath-holds of one study share them.
+
+    Args:
+        moving: ``(X, Y, Z)``.
+        moving_affine: its voxel to RAS world, mm.
+        fixed: ``(X, Y, Z)``, the reference.
+        fixed_affine: likewise.
+        body: ``(X, Y, Z)`` bool on the fixed grid; the similarity is measured inside.
+        deformable: go on with a B-spline after the rigid motion.
+        seed: of the random samples; the same seed gives the same bits.
+
+    Returns:
+        The rigid motion, and with ``deformable`` the whole one after it.
+
+    Raises:
+        ConfigurationError: itk-elastix is not installed.
+        NoMotionFoundError: elastix failed.
+    """
+    itk = require_itk()
+    spacing_mm = np.linalg.norm(fixed_affine[:3, :3], axis=0)
+    parameters = itk.ParameterObject.New()
+    parameters.AddParameterMap(_texts(_rigid(spacing_mm, seed)))
+    if deformable:
+        parameters.AddParameterMap(_texts(_deformable(spacing_mm, seed)))
+    fixed_image = to_itk(fixed, fixed_affine)
+    image_type = type(fixed_image)
+    elastix = itk.ElastixRegistrationMethod[image_type, image_type].New()
+    elastix.SetFixedImage(fixed_image)
+    elastix.SetMovingImage(to_itk(moving, moving_affine))
+    elastix.SetFixedMask(to_itk(body.astype(np.uint8), fixed_affine))
+    elastix.SetParameterObject(parameters)
+    elastix.SetNumberOfThreads(thread_count())
+    elastix.SetLogToConsole(False)
+    elastix.SetLogToFile(False)
+    try:
+        elastix.UpdateLargestPossibleRegion()
+    except RuntimeError as error:
+        raise NoMotionFoundError(str(error)) from error
+    composite = itk.down_cast(elastix.ConvertToItkTransform(elastix.GetCombinationTransform()))
+    # The transform that is applied first, the rigid one, stands last.
+    rigid = Motion(composite.GetNthTransform(composite.GetNumberOfTransforms() - 1))
+    return [rigid, Motion(composite)] if deformable else [rigid]
+
+
+def to_itk(volume: np.ndarray, affine: np.ndarray) -> Any:
+    """A volume ``(X, Y, Z)`` with its RAS affine as an ITK image, which is LPS; float32, or uint8 for a mask."""
+    itk = require_itk()
+    kind = np.uint8 if volume.dtype == np.uint8 else np.float32
+    # ITK's buffer has x fastest: (Z, Y, X) in numpy's words.
+    image = itk.image_from_array(np.ascontiguousarray(volume.T, dtype=kind))
+    _, spacing, origin, direction = _geometry(volume.shape, affine)
+    image.SetSpacing(spacing)
+    image.SetOrigin(origin)
+    image.SetDirection(itk.matrix_from_array(direction))
+    return image
+
+
+def thread_count() -> int:
+    """The cores that this process may use, or fewer where OMP_NUM_THREADS says so."""
+    cores = len(os.sched_getaffinity(0))
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    return min(cores, int(asked)) if asked.isdigit() and int(asked) else cores
+
+
+def require_itk() -> ModuleType:
+    """ITK with elastix in it.
+
+    Raises:
+        ConfigurationError: not installed.
+    """
+    try:
+        import itk
+
+        itk.ElastixRegistrationMethod  # noqa: B018 - modules of itk load when they are first named
+    except (ImportError, AttributeError) as error:
+        msg = (
+            "registration needs itk-elastix, which is not installed. Run `pip install -r requirements/dicom.txt`, "
+            "or go without it by --register none"
+        )
+        raise ConfigurationError(msg) from error
+    return itk
+
+
+def _parameters(spacing_mm: np.ndarray, seed: int) -> dict[str, Any]:
+    """What both steps share, in elastix' own words."""
+    return {
+        "Registration": "MultiResolutionRegistration",
+        "Metric": "AdvancedMattesMutualInformation",
+        "NumberOfHistogramBins": HISTOGRAM_BINS,
+        "Optimizer": "AdaptiveStochasticGradientDescent",
+        "AutomaticParameterEstimation": True,
+        "MaximumNumberOfIterations": ITERATIONS,
+        "ImageSampler": "RandomCoordinate",
+        "NumberOfSpatialSamples": SAMPLES,
+        "NewSamplesEveryIteration": True,
+        "RandomSeed": seed,
+        "FixedImagePyramid": "FixedRecursiveImagePyramid",
+        "MovingImagePyramid": "MovingRecursiveImagePyramid",
+        "NumberOfResolutions": len(LEVELS_MM),
+        "ImagePyramidSchedule": [max(1, round(level / axis)) for level in LEVELS_MM for axis in spacing_mm],
+        "Interpolator": "LinearInterpolator",
+        "ErodeMask": False,
+        "AutomaticTransformInitialization": False,
+        "HowToCombineTransforms": "Compose",
+        "UseDirectionCosines": True,
+        "Resampler": "DefaultResampler",
+        "ResampleInterpolator": "FinalLinearInterpolator",
+        "WriteResultImage": False,
+    }
+
+
+def _rigid(spacing_mm: np.ndarray, seed: int) -> dict[str, Any]:
+    return _parameters(spacing_mm, seed) | {"Transform": "EulerTransform", "AutomaticScalesEstimation": True}
+
+
+def _deformable(spacing_mm: np.ndarray, seed: int) -> dict[str, Any]:
+    return _parameters(spacing_mm, seed) | {
+        "Transform": "BSplineTransform",
+        "FinalGridSpacingInPhysicalUnits": GRID_MM,
+        "GridSpacingSchedule": [1] * len(LEVELS_MM),
+    }
+
+
+def _texts(parameters: dict[str, Any]) -> dict[str, list[str]]:
+    """The parameters as elastix takes them: lists of texts."""
+    return {
+        name: [
+            str(v).lower() if isinstance(v, bool) else str(v) for v in (value if isinstance(value, list) else [value])
+        ]
+        for name, value in parameters.items()
+    }
+
+
+def _geometry(
+    shape: tuple[int, int, int], affine: np.ndarray
+) -> tuple[list[int], list[float], list[float], np.ndarray]:
+    """Size, spacing, origin and direction cosines in ITK's LPS world."""
+    lps = _LPS @ affine
+    spacing_mm = np.linalg.norm(lps[:3, :3], axis=0)
+    return [int(n) for n in shape], spacing_mm.tolist(), lps[:3, 3].tolist(), lps[:3, :3] / spacing_mm
