@@ -10,9 +10,11 @@ import torch
 from monai.bundle import ConfigWorkflow
 
 from ..domain.entry import entry_point
-from ..domain.errors import CheckpointError, DatasetError, StudyError
+from ..domain.errors import CheckpointError, ConfigurationError, DatasetError, StudyError
 from ..domain.switches import is_on
+from ..studies import opening
 from ..studies.layout import read_dataset, select, training_part, validation_part
+from ..studies.opening import OpenedStudies
 from ..studies.sources import find_cases
 from .checkpoints import CheckpointHandler, find_checkpoints
 from .study_evaluator import StudyEvaluator
@@ -99,6 +101,20 @@ def require_labelled(dataset_dir: str, split: str | None) -> None:
     if not any(case.label_file for case in cases):
         msg = f"{dataset_dir}: none of {len(cases)} cases has a label. Add labelsTr or labelsTs, or use inferring"
         raise DatasetError(msg)
+
+
+@entry_point
+def open_studies(path: str, output_dir: str, **options: Any) -> OpenedStudies:
+    """The studies to analyse, DICOM imported first (``studies.opening``); one line where there is none."""
+    return opening.open_studies(path, output_dir, **options)
+
+
+@entry_point
+def require_dicom(opened: OpenedStudies) -> None:
+    """Stop where DICOM results are asked for and the studies did not come from DICOM."""
+    if not opened.from_dicom:
+        msg = "dicom_output needs studies that come from DICOM: give their folder as dataset_dir, or leave it out"
+        raise ConfigurationError(msg)
 
 
 @entry_point

@@ -1,0 +1,1 @@
+"""A result as standard DICOM in the source study: segmentation (SEG), measurements (SR TID 1500), a page (SC)."""
