@@ -348,6 +348,6 @@ def test_the_demo_takes_a_users_labelled_dataset_and_another_seed(bundle, quick,
     for seed, extra in ((1, {}), (2, {"extra": cohort})):
         finished = bundle.run("demo", ("evaluate.yaml", "demo.yaml"), quick | overrides | extra | {"demo_seed": seed})
         assert finished.code == 0, finished.stderr
-    assert {"phantom-1-001", "phantom-2-001"} < {path.name for path in tmp_path.iterdir()}
+    assert {"phantom-1-1", "phantom-2-1"} < {path.name for path in tmp_path.iterdir()}
     assert len(list(tmp_path.glob("extra-phantom-5-*/result.json"))) == 14
     assert json.loads((tmp_path / "summary.json").read_text())["subjects"] == 1

@@ -12,6 +12,9 @@ import pytest
 
 CONFIG = "import_dicom.yaml"
 
+# Said where the files are planted; what is tested runs in processes of its own.
+pytestmark = pytest.mark.filterwarnings("ignore:Invalid value for VR")
+
 
 def contents(folder: Path) -> str:
     """Names and contents of everything that was written, also unpacked."""

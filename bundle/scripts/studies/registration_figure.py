@@ -106,7 +106,7 @@ def _centre(windowed: np.ndarray) -> tuple[int, int, int]:
     if total == 0.0:
         return tuple(n // 2 for n in windowed.shape)
     sums = (windowed.sum(axis=tuple(a for a in range(3) if a != axis)) for axis in range(3))
-    return tuple(int(round(float((s * np.arange(s.size)).sum()) / total)) for s in sums)
+    return tuple(round(float((s * np.arange(s.size)).sum()) / total) for s in sums)
 
 
 def _facts(registered: Registered) -> str:
