@@ -41,7 +41,7 @@ def study_evaluator(conditions: Conditions, output_dir: Path) -> StudyEvaluator:
     changes = {
         "dataset_dir": str(conditions.dataset_dir),
         "output_dir": str(output_dir),
-        "dataset#cases": "$[case for case in sources.find_cases(@dataset_dir) if case.split == 'test']",
+        "dataset#cases": "$[case for case in @opened.cases if case.split == 'test']",
         "inferer#_target_": "scripts.bench.study.TruthfulInferer",
         "handlers": ["@writer"],
     }
