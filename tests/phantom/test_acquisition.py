@@ -51,6 +51,21 @@ def test_draws_keep_their_promises(site):
         assert np.all(acquisition.gains / acquisition.gains.mean() > 0.8)
 
 
+def test_a_given_shift_changes_nothing_else():
+    drawn, forced, still = (
+        draw_acquisition(np.random.default_rng(4), SCANNERS["site-b"], shift_mm=length) for length in (None, 5.0, 0.0)
+    )
+    moving = [phase for phase in range(4) if phase != REFERENCE_INDEX]
+    np.testing.assert_allclose(np.linalg.norm(forced.shifts_mm[moving], axis=1), 5.0, atol=2e-3)
+    for phase in moving:
+        length = np.linalg.norm(drawn.shifts_mm[phase])
+        np.testing.assert_allclose(forced.shifts_mm[phase] / 5.0, drawn.shifts_mm[phase] / length, atol=2e-3)
+    assert not forced.shifts_mm[REFERENCE_INDEX].any()
+    assert not still.shifts_mm.any()
+    assert drawn.true_times_s == forced.true_times_s == still.true_times_s
+    np.testing.assert_array_equal(drawn.gains, forced.gains)
+
+
 def test_a_larger_voxel_is_less_noisy():
     noise = []
     for grid in (Grid((64, 64, 8), (1.5, 1.5, 5.0)), Grid((64, 64, 8), (3.0, 3.0, 5.0))):

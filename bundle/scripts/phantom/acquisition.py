@@ -65,14 +65,23 @@ class Acquisition:
     gains: np.ndarray
 
 
-def draw_acquisition(rng: np.random.Generator, scanner: Scanner) -> Acquisition:
-    """Draw timing, breathing and gain drift of one study."""
+def draw_acquisition(rng: np.random.Generator, scanner: Scanner, *, shift_mm: float | None = None) -> Acquisition:
+    """Draw timing, breathing and gain drift of one study.
+
+    Args:
+        rng: source of everything.
+        scanner: preset.
+        shift_mm: length of every phase's displacement but the reference's, by default drawn up to ``MAX_SHIFT_MM``;
+            everything else, the directions included, stays as drawn.
+    """
     nominal = np.asarray(scanner.times_s)
     recorded = nominal + np.round(rng.uniform(-1.0, 1.0, 4) * (0.0, 3.0, 5.0, 15.0), 1)
     true = recorded + rng.normal(0.0, 1.0, 4).clip(-2.0, 2.0) * (0.0, 2.0, 3.0, 4.0)
     # Breath-holds differ mostly along the body's axis.
     direction = np.array([0.15, 0.35, 1.0]) * rng.choice([-1.0, 1.0], (4, 3)) * rng.uniform(0.5, 1.0, (4, 3))
     length_mm = rng.uniform(0.0, MAX_SHIFT_MM, (4, 1))
+    if shift_mm is not None:
+        length_mm = np.full((4, 1), float(shift_mm))
     shifts_mm = np.round(direction / np.sqrt((direction**2).sum(axis=1, keepdims=True)) * length_mm, 3)
     shifts_mm[REFERENCE_INDEX] = 0.0
     gains = np.round(scanner.gain * rng.uniform(0.8, 1.25) * (1.0 + 0.04 * rng.normal(size=4).clip(-2.5, 2.5)), 4)

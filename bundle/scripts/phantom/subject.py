@@ -49,20 +49,24 @@ class PhantomStudy:
     truth: dict[str, Any]
 
 
-def make_study(seed: np.random.SeedSequence, tumour_class: str, grid: Grid) -> PhantomStudy:
+def make_study(
+    seed: np.random.SeedSequence, tumour_class: str, grid: Grid, *, shift_mm: float | None = None
+) -> PhantomStudy:
     """Make one subject's study.
 
     Args:
         seed: everything random follows from it.
         tumour_class: one of ``CLASSES`` or ``"none"``.
         grid: voxel grid.
+        shift_mm: how far every phase but the reference is displaced by breathing; drawn by default, and nothing else
+            of the study depends on it.
     """
     plan_rng, scan_rng = (np.random.default_rng(s) for s in seed.spawn(2))
     anatomy = draw_anatomy(plan_rng, cirrhosis=bool(plan_rng.uniform() < CIRRHOSIS_SHARE[tumour_class]))
     parenchyma = LiverTissue(plan_rng, cirrhosis=anatomy.cirrhosis)
     lesions, cysts = _place(plan_rng, tumour_class, anatomy)
     site = str(plan_rng.choice(sorted(SCANNERS)))
-    acquisition = draw_acquisition(plan_rng, SCANNERS[site])
+    acquisition = draw_acquisition(plan_rng, SCANNERS[site], shift_mm=shift_mm)
     circulation = Circulation(
         cardiac_output_ml_s=float(plan_rng.uniform(80.0, 120.0)), gut_transit_s=float(plan_rng.uniform(11.0, 19.0))
     )

@@ -14,14 +14,21 @@ import numpy as np
 
 from ..domain.errors import ConfigurationError
 
-LEVELS_MM = (8.0, 4.0)
+RIGID_LEVELS_MM = (8.0, 4.0)
 """Voxel sizes of the image pyramid; an axis that is coarser, such as the slices', is never downsampled."""
 
-GRID_MM = 32.0
+DEFORMABLE_LEVELS_MM = (3.0, 1.5)
+"""Likewise; coarser ones let the B-spline align noise and blurred outlines in place of anatomy."""
+
+GRID_MM = 48.0
 """Distance between the B-spline's control points."""
 
-ITERATIONS = 250
-SAMPLES = 2048
+BENDING_WEIGHT = 20000.0
+"""Of the bending energy against the mutual information; mm squared. Without it the B-spline moves a liver, which
+has little texture, by millimetres that are not there; much more on a much finer grid diverges."""
+
+RIGID_ITERATIONS, DEFORMABLE_ITERATIONS = 250, 150
+SAMPLES, BENDING_SAMPLES = 2048, 200
 HISTOGRAM_BINS = 32
 
 _LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
@@ -36,10 +43,12 @@ class Motion:
 
     Args:
         transform: ITK's, from the fixed to the moving volume's LPS world.
+        parameters: elastix' own description of it, from which another step can start.
     """
 
-    def __init__(self, transform: Any) -> None:
+    def __init__(self, transform: Any, parameters: Any = None) -> None:
         self._transform = transform
+        self.parameters = parameters
 
     def displacement_mm(self, shape: tuple[int, int, int], affine: np.ndarray) -> np.ndarray:
         """What is added to each voxel's place to find it in the moving volume.
@@ -99,12 +108,13 @@ def find_motion(
     fixed_affine: np.ndarray,
     *,
     body: np.ndarray,
-    deformable: bool,
+    start: Motion | None = None,
     seed: int = 0,
-) -> list[Motion]:
+) -> Motion:
     """Find the motion between two volumes by mutual information (Mattes et al. 2003; Klein et al. 2010).
 
-    Both start from the scanner's own coordinates: breath-holds of one study share them.
+    A rigid one, from the scanner's own coordinates, which breath-holds of one study share; or after a start, with a
+    B-spline on top of it, held smooth by its bending energy (Rueckert et al. 1999).
 
     Args:
         moving: ``(X, Y, Z)``.
@@ -112,11 +122,11 @@ def find_motion(
         fixed: ``(X, Y, Z)``, the reference.
         fixed_affine: likewise.
         body: ``(X, Y, Z)`` bool on the fixed grid; the similarity is measured inside.
-        deformable: go on with a B-spline after the rigid motion.
+        start: the rigid motion, from which the B-spline starts; None to find that one.
         seed: of the random samples; the same seed gives the same bits.
 
     Returns:
-        The rigid motion, and with ``deformable`` the whole one after it.
+        The whole motion, the start included.
 
     Raises:
         ConfigurationError: itk-elastix is not installed.
@@ -125,9 +135,7 @@ def find_motion(
     itk = require_itk()
     spacing_mm = np.linalg.norm(fixed_affine[:3, :3], axis=0)
     parameters = itk.ParameterObject.New()
-    parameters.AddParameterMap(_texts(_rigid(spacing_mm, seed)))
-    if deformable:
-        parameters.AddParameterMap(_texts(_deformable(spacing_mm, seed)))
+    parameters.AddParameterMap(_texts(_rigid(spacing_mm, seed) if start is None else _deformable(spacing_mm, seed)))
     fixed_image = to_itk(fixed, fixed_affine)
     image_type = type(fixed_image)
     elastix = itk.ElastixRegistrationMethod[image_type, image_type].New()
@@ -135,17 +143,19 @@ def find_motion(
     elastix.SetMovingImage(to_itk(moving, moving_affine))
     elastix.SetFixedMask(to_itk(body.astype(np.uint8), fixed_affine))
     elastix.SetParameterObject(parameters)
-    elastix.SetNumberOfThreads(thread_count())
+    if start is not None:
+        # Not as an ITK transform: from that one no bending energy can be had, and threads crash.
+        elastix.SetInitialTransformParameterObject(start.parameters)
+    # With more, two metrics at once crash (ITKElastix issue 160), and the bits would depend on the machine.
+    elastix.SetNumberOfThreads(1)
     elastix.SetLogToConsole(False)
     elastix.SetLogToFile(False)
     try:
         elastix.UpdateLargestPossibleRegion()
     except RuntimeError as error:
         raise NoMotionFoundError(str(error)) from error
-    composite = itk.down_cast(elastix.ConvertToItkTransform(elastix.GetCombinationTransform()))
-    # The transform that is applied first, the rigid one, stands last.
-    rigid = Motion(composite.GetNthTransform(composite.GetNumberOfTransforms() - 1))
-    return [rigid, Motion(composite)] if deformable else [rigid]
+    transform = elastix.ConvertToItkTransform(elastix.GetCombinationTransform())
+    return Motion(transform, elastix.GetTransformParameterObject())
 
 
 def to_itk(volume: np.ndarray, affine: np.ndarray) -> Any:
@@ -187,23 +197,46 @@ def require_itk() -> ModuleType:
     return itk
 
 
-def _parameters(spacing_mm: np.ndarray, seed: int) -> dict[str, Any]:
-    """What both steps share, in elastix' own words."""
-    return {
+def _rigid(spacing_mm: np.ndarray, seed: int) -> dict[str, Any]:
+    return _parameters(spacing_mm, seed, RIGID_LEVELS_MM) | {
         "Registration": "MultiResolutionRegistration",
         "Metric": "AdvancedMattesMutualInformation",
+        "MaximumNumberOfIterations": RIGID_ITERATIONS,
+        "Transform": "EulerTransform",
+        "AutomaticScalesEstimation": True,
+    }
+
+
+def _deformable(spacing_mm: np.ndarray, seed: int) -> dict[str, Any]:
+    return _parameters(spacing_mm, seed, DEFORMABLE_LEVELS_MM) | {
+        "Registration": "MultiMetricMultiResolutionRegistration",
+        "Metric": ["AdvancedMattesMutualInformation", "TransformBendingEnergyPenalty"],
+        "Metric0Weight": 1.0,
+        "Metric1Weight": BENDING_WEIGHT,
+        # One sampler a metric: the bending energy needs few samples, and each of them is dear.
+        "ImageSampler": ["RandomCoordinate", "RandomCoordinate"],
+        "ImageSampler1NumberOfSpatialSamples": BENDING_SAMPLES,
+        "MaximumNumberOfIterations": DEFORMABLE_ITERATIONS,
+        "Transform": "BSplineTransform",
+        "FinalGridSpacingInPhysicalUnits": GRID_MM,
+        "GridSpacingSchedule": [1] * len(DEFORMABLE_LEVELS_MM),
+    }
+
+
+def _parameters(spacing_mm: np.ndarray, seed: int, levels_mm: tuple[float, ...]) -> dict[str, Any]:
+    """What both steps share, in elastix' own words."""
+    return {
         "NumberOfHistogramBins": HISTOGRAM_BINS,
         "Optimizer": "AdaptiveStochasticGradientDescent",
         "AutomaticParameterEstimation": True,
-        "MaximumNumberOfIterations": ITERATIONS,
         "ImageSampler": "RandomCoordinate",
         "NumberOfSpatialSamples": SAMPLES,
         "NewSamplesEveryIteration": True,
         "RandomSeed": seed,
         "FixedImagePyramid": "FixedRecursiveImagePyramid",
         "MovingImagePyramid": "MovingRecursiveImagePyramid",
-        "NumberOfResolutions": len(LEVELS_MM),
-        "ImagePyramidSchedule": [max(1, round(level / axis)) for level in LEVELS_MM for axis in spacing_mm],
+        "NumberOfResolutions": len(levels_mm),
+        "ImagePyramidSchedule": [max(1, round(level / axis)) for level in levels_mm for axis in spacing_mm],
         "Interpolator": "LinearInterpolator",
         "ErodeMask": False,
         "AutomaticTransformInitialization": False,
@@ -212,18 +245,6 @@ def _parameters(spacing_mm: np.ndarray, seed: int) -> dict[str, Any]:
         "Resampler": "DefaultResampler",
         "ResampleInterpolator": "FinalLinearInterpolator",
         "WriteResultImage": False,
-    }
-
-
-def _rigid(spacing_mm: np.ndarray, seed: int) -> dict[str, Any]:
-    return _parameters(spacing_mm, seed) | {"Transform": "EulerTransform", "AutomaticScalesEstimation": True}
-
-
-def _deformable(spacing_mm: np.ndarray, seed: int) -> dict[str, Any]:
-    return _parameters(spacing_mm, seed) | {
-        "Transform": "BSplineTransform",
-        "FinalGridSpacingInPhysicalUnits": GRID_MM,
-        "GridSpacingSchedule": [1] * len(LEVELS_MM),
     }
 
 

@@ -131,21 +131,21 @@ def register(
     steps = tuple(-(-n // _COARSE_VOXELS) for n in fixed.shape)
     coarse = tuple(slice(None, None, step) for step in steps)
     coarse_body, coarse_affine = body[coarse], fixed_affine @ np.diag([*steps, 1.0])
+    samples = _Samples(moving, moving_affine, coarse_affine, coarse_body)
     still = np.zeros((*coarse_body.shape, 3), np.float32)
-    reached = _Samples(moving, moving_affine, coarse_affine, coarse_body).at(still)[1]
-    if not reached.any():
+    if not samples.at(still)[1].any():
         msg = "the phase and the reference phase's body do not overlap. Check that the two belong to one study"
         raise StudyError(msg)
 
     motions, faults = [], []
     try:
-        motions = find_motion(
-            moving, moving_affine, fixed, fixed_affine, body=body, deformable=method == "deformable", seed=seed
-        )
+        for _ in range(METHODS.index(method)):
+            start = motions[-1] if motions else None
+            motions.append(find_motion(moving, moving_affine, fixed, fixed_affine, body=body, start=start, seed=seed))
     except NoMotionFoundError:
-        faults.append("elastix found no motion, mostly because too little of the two overlaps")
+        step = METHODS[len(motions) + 1]
+        faults.append(f"{step}: elastix found no motion, mostly because too little of the two overlaps")
     fields = [still, *(motion.displacement_mm(coarse_body.shape, coarse_affine) for motion in motions)]
-    samples = _Samples(moving, moving_affine, coarse_affine, coarse_body)
     similarities = _similarities(fixed[coarse][coarse_body], [samples.at(field) for field in fields])
     best = 0
     for index in range(1, len(fields)):

@@ -39,7 +39,7 @@ def mutual_information(
     p = joint / max(joint.sum(), 1)
     expected = p.sum(axis=1, keepdims=True) * p.sum(axis=0, keepdims=True)
     there = p > 0
-    return float((p[there] * np.log(p[there] / expected[there])).sum())
+    return max(0.0, float((p[there] * np.log(p[there] / expected[there])).sum()))
 
 
 def _binned(values: np.ndarray, between: tuple[float, float]) -> np.ndarray:
