@@ -52,6 +52,7 @@ class Residual:
         phase: its name.
         asked: the method asked for.
         method: the method that was kept.
+        reason: why another one than asked.
         breathing_mm: length of the true displacement, the error of no registration.
         median_mm: of the distance from it, over the liver.
         p95_mm: its 95th percentile.
@@ -62,6 +63,7 @@ class Residual:
     phase: str
     asked: str
     method: str
+    reason: str
     breathing_mm: float
     median_mm: float
     p95_mm: float
@@ -85,7 +87,7 @@ def measure_registration(
     """Write ``registration.json``; the run id ``registration_accuracy`` of ``configs/registration.yaml``.
 
     The residual is measured on the breathing that the phantom draws (up to 5 mm), rigid and deformable; the Dice of
-    the network on the same subjects with every phase displaced by ``shift_mm``, whose scores are written beside it.
+    the network on the same subjects with every phase displaced by ``shift_mm``.
 
     Args:
         network: of the config.
@@ -111,14 +113,15 @@ def measure_registration(
         task = partial(measure_subject, seed=seed, grid=grid, shift_mm=shift_mm, folder=Path(folder))
         progress = tqdm(_mapped(task, subjects, workers), total=subjects, desc="registration", unit="study")
         residuals = [residual for of_subject in progress for residual in of_subject]
-        dice = {}
-        for variant in VARIANTS:
-            scorer = Scorer(output / variant)
-            cases = [_case(Path(folder, variant), subject) for subject in range(subjects)]
-            loader = ReadAhead(StudyDataset(cases))
-            evaluator = StudyEvaluator(inferer.device, loader, network, inferer, val_handlers=[scorer])
-            analyse_studies(evaluator, ckpt_path, version)
-            dice[variant] = np.array([scorer.subjects[case.case].dice for case in cases])
+        cases = [_case(Path(folder), variant, subject) for variant in VARIANTS for subject in range(subjects)]
+        scorer = Scorer(folder)
+        loader = ReadAhead(StudyDataset(cases))
+        evaluator = StudyEvaluator(inferer.device, loader, network, inferer, val_handlers=[scorer])
+        analyse_studies(evaluator, ckpt_path, version)
+    dice = {
+        variant: np.array([scorer.subjects[_name(variant, subject)].dice for subject in range(subjects)])
+        for variant in VARIANTS
+    }
     report = {
         "note": "Measured on simulated studies: no clinical evidence.",
         "phantom": {"version": VERSION, "seed": seed, "shape": list(grid.shape), "spacing_mm": list(grid.spacing_mm)},
@@ -127,6 +130,7 @@ def measure_registration(
         "shift_mm": shift_mm,
         "residual_mm": residual_measures(residuals, seed=seed),
         "dice": dice_measures(dice, seed=seed),
+        "dice_by_subject": {variant: values.tolist() for variant, values in dice.items()},
         "residuals": [vars(residual) for residual in residuals],
     }
     with replace_when_written(output / "registration.json") as aside:
@@ -143,7 +147,7 @@ def measure_subject(subject: int, *, seed: int, grid: Grid, shift_mm: float, fol
         seed: of the phantom.
         grid: of the phantom.
         shift_mm: displacement of the breathing variants.
-        folder: gets ``<variant>/<case>_000k.nii.gz`` and labels.
+        folder: gets ``<variant>-<subject>_000k.nii.gz`` and the labels.
     """
     make = partial(
         make_study, np.random.SeedSequence(seed, spawn_key=(1, subject)), CLASSES[subject % len(CLASSES)], grid
@@ -158,11 +162,10 @@ def measure_subject(subject: int, *, seed: int, grid: Grid, shift_mm: float, fol
             residuals.append(_registered(drawn, phase, method, subject)[0])
         registered[phase] = np.rint(_registered(breathing, phase, "deformable", subject)[1]).clip(0, 32767)
     for variant, image in zip(VARIANTS, (still.image, breathing.image, registered), strict=True):
-        part = folder / variant
-        part.mkdir(exist_ok=True)
+        name = _name(variant, subject)
         for phase, volume in enumerate(image):
-            write_nifti(volume, still.affine, part / phase_file_name(_name(subject), phase))
-        write_nifti(still.label, still.affine, part / mask_file_name(_name(subject)))
+            write_nifti(volume, still.affine, folder / phase_file_name(name, phase))
+        write_nifti(still.label, still.affine, folder / mask_file_name(name))
     return residuals
 
 
@@ -213,6 +216,7 @@ def _registered(study: PhantomStudy, phase: int, method: str, subject: int) -> t
         phase=PHASES[phase],
         asked=method,
         method=result.method,
+        reason=result.reason,
         breathing_mm=float(np.linalg.norm(shift_mm)),
         median_mm=float(np.median(error_mm)),
         p95_mm=float(np.percentile(error_mm, 95)),
@@ -241,16 +245,15 @@ def _mapped(task: partial, subjects: int, workers: int | None) -> Iterator[list[
         yield from pool.imap(task, range(subjects))
 
 
-def _case(folder: Path, subject: int) -> Case:
-    name = _name(subject)
-    tumour_class = CLASSES[subject % len(CLASSES)]
+def _case(folder: Path, variant: str, subject: int) -> Case:
+    name = _name(variant, subject)
     return Case(
         case=name,
         phase_files=phase_files(folder, name),
         label_file=folder / mask_file_name(name),
-        tumour_class=tumour_class,
+        tumour_class=CLASSES[subject % len(CLASSES)],
     )
 
 
-def _name(subject: int) -> str:
-    return f"phantom-{subject:03d}"
+def _name(variant: str, subject: int) -> str:
+    return f"{variant}-{subject:03d}"
