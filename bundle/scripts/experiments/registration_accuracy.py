@@ -149,10 +149,13 @@ def measure_subject(subject: int, *, seed: int, grid: Grid, shift_mm: float, fol
         shift_mm: displacement of the breathing variants.
         folder: gets ``<variant>-<subject>_000k.nii.gz`` and the labels.
     """
-    make = partial(
-        make_study, np.random.SeedSequence(seed, spawn_key=(1, subject)), CLASSES[subject % len(CLASSES)], grid
-    )
-    drawn, still, breathing = make(), make(shift_mm=0.0), make(shift_mm=shift_mm)
+
+    def made(of_length_mm: float | None) -> PhantomStudy:
+        # A seed sequence of its own each time: spawning from it changes it.
+        plan = np.random.SeedSequence(seed, spawn_key=(1, subject))
+        return make_study(plan, CLASSES[subject % len(CLASSES)], grid, shift_mm=of_length_mm)
+
+    drawn, still, breathing = made(None), made(0.0), made(shift_mm)
     residuals = []
     registered = breathing.image.copy()
     for phase in range(len(PHASES)):
