@@ -23,14 +23,6 @@ def oblique(spacing_mm=(3.0, 2.5, 6.0), angles_deg=(12.0, -8.0, 20.0), origin_mm
     return affine
 
 
-def over_it(affine, shape):
-    """The affine of a grid, moved to 10 mm beside the centre of the volume of SHAPE on the oblique grid."""
-    centre_mm, own_mm = (apply_affine(a, (np.array(s) - 1) / 2) for a, s in ((oblique(), SHAPE), (affine, shape)))
-    affine = affine.copy()
-    affine[:3, 3] += centre_mm - own_mm + (10.0, 0.0, 0.0)
-    return affine
-
-
 @pytest.fixture
 def volume():
     noise = np.random.default_rng(0).random(SHAPE, np.float32)
@@ -74,27 +66,16 @@ def test_a_translation_is_given_back_in_ras(volume):
     np.testing.assert_allclose(field_mm, np.broadcast_to((4.0, -3.0, 7.0), field_mm.shape), atol=1e-4)
 
 
-def test_applying_a_motion_is_linear_interpolation_at_the_displaced_places(volume):
-    """Independent: SciPy, in RAS throughout."""
-    moving_affine = oblique()
-    shape = (20, 18, 8)
-    fixed_affine = over_it(oblique(spacing_mm=(2.0, 2.0, 5.0), angles_deg=(-5.0, 3.0, 0.0), flips=(1, -1, 1)), shape)
-    motion = translation(4.0, -3.0, 7.0)
-    got = motion.applied(volume, moving_affine, shape, fixed_affine)
-    places_mm = apply_affine(fixed_affine, np.moveaxis(np.indices(shape), 0, -1)) + motion.displacement_mm(
-        shape, fixed_affine
-    )
-    position = np.moveaxis(apply_affine(np.linalg.inv(moving_affine), places_mm), -1, 0)
-    expected = ndimage.map_coordinates(volume, position, order=1, mode="nearest")
-    sizes = np.array(SHAPE).reshape(3, 1, 1, 1)
-    inside = np.all((position > -0.49) & (position < sizes - 0.51), axis=0)
-    outside = np.any((position < -0.51) | (position > sizes - 0.49), axis=0)
-    assert inside.any()
-    assert outside.any()
-    assert got.shape == shape
-    assert got.dtype == np.float32
-    np.testing.assert_allclose(got[inside], expected[inside], rtol=1e-3)
-    assert not got[outside].any()
+def test_shrinking_takes_means_over_blocks_in_their_place():
+    """3 x 0.75 mm along x and y, 4 mm along z: blocks of 2 x 2 x 1, the odd row left out."""
+    volume = np.arange(5 * 4 * 3, dtype=np.float32).reshape(5, 4, 3)
+    affine = oblique(spacing_mm=(0.75, 0.75, 4.0))
+    for order in "CF":
+        shrunk, blocks = elastix._shrunk(np.asarray(volume, order=order), affine)
+        np.testing.assert_allclose(shrunk, volume[:4].reshape(2, 2, 2, 2, 3).mean(axis=(1, 3)))
+        np.testing.assert_allclose(apply_affine(blocks, (0, 0, 0)), apply_affine(affine, (0.5, 0.5, 0.0)))
+        np.testing.assert_allclose(apply_affine(blocks, (1, 1, 2)), apply_affine(affine, (2.5, 2.5, 2.0)))
+    assert elastix._shrunk(volume, oblique())[0].shape == volume.shape
 
 
 @pytest.mark.parametrize(("asked", "expected"), [("1", 1), ("0", None), ("many", None), ("4096", None), (None, None)])

@@ -16,6 +16,7 @@ from scipy import ndimage
 from ..domain.errors import ConfigurationError, StudyError
 from .elastix import NoMotionFoundError, find_motion
 from .normalisation import body_mask
+from .resampling import require_volume, resample, resample_displaced, within
 from .similarity import limits, mutual_information
 
 METHODS = ("none", "rigid", "deformable")
@@ -60,41 +61,6 @@ class Registered:
     steps: tuple[int, int, int]
 
 
-def resample(
-    moving: np.ndarray, moving_affine: np.ndarray, fixed_shape: tuple[int, int, int], fixed_affine: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Bring a phase onto the reference grid by the geometry alone.
-
-    Args:
-        moving: ``(X, Y, Z)``.
-        moving_affine: its voxel to RAS world, mm; any orientation.
-        fixed_shape: of the reference grid.
-        fixed_affine: likewise.
-
-    Returns:
-        The volume ``(X, Y, Z)`` float32, linear interpolation, 0 where it does not reach; and where it does, bool:
-        up to the outer faces of its outermost voxels.
-
-    Raises:
-        StudyError: not a volume, or an affine without an inverse.
-    """
-    _require_volume("phase", moving, moving_affine)
-    _require_affine("reference", fixed_affine)
-    to_moving = np.linalg.inv(moving_affine) @ fixed_affine
-    if moving.shape == tuple(fixed_shape) and np.allclose(to_moving, np.eye(4), atol=1e-4):
-        return moving.astype(np.float32), np.ones(moving.shape, bool)
-    # Clamping lets the outermost voxels reach as far as their faces; what lies beyond is cut off.
-    image = ndimage.affine_transform(
-        moving.astype(np.float32), to_moving, output_shape=tuple(fixed_shape), order=1, mode="nearest"
-    )
-    inside = np.ones(fixed_shape, bool)
-    axes = np.ix_(*(np.arange(n, dtype=np.float32) for n in fixed_shape))
-    for row, size in zip(to_moving[:3].astype(np.float32), moving.shape, strict=True):
-        inside &= _within(sum(factor * axis for factor, axis in zip(row[:3], axes, strict=True)) + row[3], size)
-    image[~inside] = 0.0
-    return image, inside
-
-
 def register(
     moving: np.ndarray,
     moving_affine: np.ndarray,
@@ -125,7 +91,7 @@ def register(
         msg = f"registration method {method!r} is unknown. Use rigid or deformable, and resample() for none"
         raise ConfigurationError(msg)
     for name, volume, affine in (("phase", moving, moving_affine), ("reference", fixed, fixed_affine)):
-        _require_volume(name, volume, affine)
+        require_volume(name, volume, affine)
         _require_varying(name, volume)
     body = _body(fixed, fixed_affine)
     steps = tuple(-(-n // _COARSE_VOXELS) for n in fixed.shape)
@@ -157,7 +123,7 @@ def register(
         else:
             best = index
     if best:
-        image = motions[best - 1].applied(moving, moving_affine, fixed.shape, fixed_affine)
+        image = resample_displaced(moving, moving_affine, fixed.shape, fixed_affine, fields[best], steps)
     else:
         image, _ = resample(moving, moving_affine, fixed.shape, fixed_affine)
     kept = METHODS[best] == method
@@ -195,7 +161,7 @@ class _Samples:
     def at(self, field_mm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Values ``(N,)`` float32 and whether the volume reaches there ``(N,)``."""
         position = apply_affine(self._to_voxels, self._places_mm + field_mm[self._body]).T
-        reached = np.all([_within(p, n) for p, n in zip(position, self._moving.shape, strict=True)], axis=0)
+        reached = np.all([within(p, n) for p, n in zip(position, self._moving.shape, strict=True)], axis=0)
         return ndimage.map_coordinates(self._moving, position, np.float32, order=1, mode="nearest"), reached
 
 
@@ -246,24 +212,6 @@ def _body(volume: np.ndarray, affine: np.ndarray) -> np.ndarray:
     body = body_mask(apply_orientation(volume, orientation)[None])
     body = apply_orientation(body, ornt_transform(_RAS, orientation))
     return body if body.any() else np.ones(volume.shape, bool)
-
-
-def _within(position: np.ndarray, size: int) -> np.ndarray:
-    """Whether voxel coordinates lie in a volume, up to its outer faces."""
-    return (position >= -0.5) & (position <= size - 0.5)
-
-
-def _require_volume(name: str, volume: np.ndarray, affine: np.ndarray) -> None:
-    if volume.ndim != 3 or min(volume.shape) < 1:
-        msg = f"{name}: an array of shape {volume.shape} is no volume. Give one of three axes, (X, Y, Z)"
-        raise StudyError(msg)
-    _require_affine(name, affine)
-
-
-def _require_affine(name: str, affine: np.ndarray) -> None:
-    if affine.shape != (4, 4) or not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
-        msg = f"{name}: the affine has no inverse, so its place is unknown. Check the file's orientation and spacing"
-        raise StudyError(msg)
 
 
 def _require_varying(name: str, volume: np.ndarray) -> None:

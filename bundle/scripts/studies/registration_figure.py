@@ -15,7 +15,11 @@ from .registration import Registered
 TILE_MM = 32.0
 _INK, _MUTED = "#1B2733", "#5B6773"
 _VIEWS = (("coronal", 1), ("axial", 2))
+_LINE = 88
+"""Characters of small print that fit the width."""
 _WINDOW = (1.0, 99.7)
+_COARSE_VOXELS = 128
+"""Windows are measured on every n-th voxel, so that no axis has more than this many."""
 
 
 def draw_registration(
@@ -39,15 +43,14 @@ def draw_registration(
     orientation = io_orientation(fixed_affine)
     affine = fixed_affine @ inv_ornt_aff(orientation, fixed.shape)
     spacing_mm = np.linalg.norm(affine[:3, :3], axis=0)
-    reference, plain, moved = (
-        _windowed(apply_orientation(volume, orientation)) for volume in (fixed, before, registered.image)
-    )
-    indices = _centre(reference)
+    reference, plain, moved = (apply_orientation(volume, orientation) for volume in (fixed, before, registered.image))
+    windows = [_window(volume) for volume in (reference, plain, moved)]
+    indices = _centre(reference, windows[0])
     extents_mm = np.multiply(reference.shape, spacing_mm)
     heights = [float(extents_mm[2]), float(extents_mm[1])]
     width = 6.0
     scale = width / 2 / float(extents_mm[0])
-    figure = Figure(figsize=(width, sum(heights) * scale + 1.25), dpi=100, facecolor="white")
+    figure = Figure(figsize=(width, sum(heights) * scale + 1.4), dpi=100, facecolor="white")
     FigureCanvasAgg(figure)
     panels = figure.subplots(
         2,
@@ -57,15 +60,16 @@ def draw_registration(
             "left": 0.01,
             "right": 0.99,
             "bottom": 0.01,
-            "top": 1.0 - 1.0 / figure.get_figheight(),
+            "top": 1.0 - 1.15 / figure.get_figheight(),
             "wspace": 0.02,
             "hspace": 0.02,
         },
     )
     for row, (view, axis) in enumerate(_VIEWS):
         pixel_mm = np.delete(spacing_mm, axis)
-        for column, volume in enumerate((plain, moved)):
-            first, second = (np.take(v, indices[axis], axis) for v in (reference, volume))
+        first = _windowed(np.take(reference, indices[axis], axis), windows[0])
+        for column, (volume, window) in enumerate(zip((plain, moved), windows[1:], strict=True)):
+            second = _windowed(np.take(volume, indices[axis], axis), window)
             _show(panels[row, column], checkerboard(first, second, TILE_MM / pixel_mm), pixel_mm)
         panels[row, 0].text(0.02, 0.96, view, color="white", fontsize=8, va="top", transform=panels[row, 0].transAxes)
     for column, name in enumerate(("before", f"after: {registered.method}")):
@@ -95,26 +99,40 @@ def _show(axes: Axes, pixels: np.ndarray, pixel_mm: np.ndarray) -> None:
     axes.imshow(seen, cmap="gray", vmin=0.0, vmax=1.0, aspect=pixel_mm[1] / pixel_mm[0], interpolation="nearest")
 
 
-def _windowed(volume: np.ndarray) -> np.ndarray:
-    low, high = np.percentile(volume, _WINDOW)
-    return np.clip((volume - low) / max(float(high - low), 1e-6), 0.0, 1.0)
+def _window(volume: np.ndarray) -> tuple[float, float]:
+    low, high = np.percentile(volume[_coarse(volume)], _WINDOW)
+    return float(low), float(high)
 
 
-def _centre(windowed: np.ndarray) -> tuple[int, int, int]:
+def _windowed(pixels: np.ndarray, window: tuple[float, float]) -> np.ndarray:
+    low, high = window
+    return np.clip((pixels - low) / max(high - low, 1e-6), 0.0, 1.0)
+
+
+def _coarse(volume: np.ndarray) -> tuple[slice, ...]:
+    """Every n-th voxel, so that no axis has more than ``_COARSE_VOXELS``."""
+    return tuple(slice(None, None, -(-n // _COARSE_VOXELS)) for n in volume.shape)
+
+
+def _centre(volume: np.ndarray, window: tuple[float, float]) -> tuple[int, int, int]:
     """The voxel in the middle of what is bright, which in an abdomen crosses liver, vessels and wall."""
-    total = float(windowed.sum())
+    coarse = _coarse(volume)
+    bright = _windowed(volume[coarse], window)
+    total = float(bright.sum())
     if total == 0.0:
-        return tuple(n // 2 for n in windowed.shape)
-    sums = (windowed.sum(axis=tuple(a for a in range(3) if a != axis)) for axis in range(3))
-    return tuple(round(float((s * np.arange(s.size)).sum()) / total) for s in sums)
+        return tuple(n // 2 for n in volume.shape)
+    sums = (bright.sum(axis=tuple(a for a in range(3) if a != axis)) for axis in range(3))
+    return tuple(
+        round(float((s * np.arange(s.size)).sum()) / total) * step.step for s, step in zip(sums, coarse, strict=True)
+    )
 
 
 def _facts(registered: Registered) -> str:
     median, high = registered.displacement_mm
     lines = [
-        f"mutual information {registered.similarity_before:.3f} to {registered.similarity_after:.3f} nats · "
-        f"displacement {median:.1f} mm (95 %: {high:.1f} mm) · covers {registered.covered:.0%} of the body"
+        f"mutual information {registered.similarity_before:.3f} to {registered.similarity_after:.3f} nats",
+        f"displacement {median:.1f} mm (95 %: {high:.1f} mm), covers {registered.covered:.0%} of the body",
     ]
     if registered.reason:
-        lines.append(textwrap.fill(f"dropped: {registered.reason}", 105))
+        lines.append(textwrap.fill(f"dropped: {registered.reason}", _LINE))
     return "\n".join(lines)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...domain.errors import StudyError
-from ..registration import Registered, register, resample
+from ..registration import Registered, register
+from ..resampling import resample
 from .coverage import LEAST_SHARE, Coverage, coverage
 from .pixels import read_volume
 from .stack import Stack

@@ -10,8 +10,9 @@ import numpy as np
 from ...domain.errors import ConfigurationError, StudyError
 from ...domain.phases import PHASES, REFERENCE_INDEX, REFERENCE_PHASE
 from ..nifti import same_grid
-from ..registration import METHODS, resample
+from ..registration import METHODS
 from ..registration import register as register_phase
+from ..resampling import resample
 from .source_case import Volume
 
 LEAST_SHARED = 0.5
