@@ -1,0 +1,1 @@
+"""The routes of the server that MONAI Label does not have."""

@@ -1,0 +1,1 @@
+"""Four-phase studies as single cases: from a folder, or from a DICOMweb server."""
