@@ -28,6 +28,11 @@ clean:
 	$(PY) -c "import pathlib, site; pathlib.Path(site.getsitepackages()[0], 'mtinet.pth').write_text(str(pathlib.Path('bundle').resolve()))"
 	touch $@
 
-.venv/dev.done: requirements/dev.txt .venv/core.done
+.venv/label.done: requirements/label.txt requirements/dicom.txt .venv/core.done
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements/label.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps monailabel==0.8.5 pydicom-seg==0.4.1
+	touch $@
+
+.venv/dev.done: requirements/dev.txt .venv/label.done
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements/dev.txt
 	touch $@

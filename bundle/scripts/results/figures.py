@@ -57,7 +57,7 @@ def draw_study(study: Study, mask: np.ndarray, result: Result) -> Figure:
 
 def _truth(study: Study) -> str:
     if study.label is None:
-        return "no ground truth"
+        return ""
     name = tumour_class_of(study.label)
     return f"ground truth: {CLASS_NAMES[name]}" + ("" if name == NO_LESION else " (dashed contour)")
 
