@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from scripts.domain.writing import replace_when_written
+from scripts.domain.errors import ConfigurationError
+from scripts.domain.writing import folder_when_written, replace_when_written, require_empty
 
 
 def _write_half(path: Path) -> None:
@@ -30,3 +31,28 @@ def test_a_file_appears_whole_in_a_new_folder(tmp_path: Path) -> None:
         assert aside.name.endswith(".nii.gz")
     assert [file.name for file in path.parent.iterdir()] == ["mask.nii.gz"]
     assert path.read_text() == "whole"
+
+
+def test_a_folder_comes_into_being_whole(tmp_path):
+    with folder_when_written(tmp_path / "a" / "out") as aside:
+        (aside / "file").write_text("x")
+        assert not (tmp_path / "a" / "out").exists()
+    assert (tmp_path / "a" / "out" / "file").read_text() == "x"
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["out"]
+
+
+def test_a_folder_that_fails_leaves_nothing(tmp_path):
+    (tmp_path / "out").mkdir()
+    with pytest.raises(FileNotFoundError), folder_when_written(tmp_path / "out") as aside:
+        (aside / "no such folder" / "file").write_text("x")
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_folder_with_something_in_it_is_refused(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(ConfigurationError, match="is not an empty folder"):
+        require_empty(tmp_path)
+    with pytest.raises(ConfigurationError, match="is not an empty folder"):
+        require_empty(tmp_path / "file")
+    require_empty(tmp_path / "new")

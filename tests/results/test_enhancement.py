@@ -27,6 +27,18 @@ def test_a_missing_phase_is_not_a_number_in_both_curves(make_study, both_lesions
     np.testing.assert_array_equal(np.isnan(ring), [False, False, True, False])
 
 
+@pytest.mark.parametrize("shown", [0.0, 0.9])
+def test_a_phase_that_does_not_show_the_whole_lesion_has_no_value(make_study, both_lesions, known, shown):
+    """Beyond its edge a resampled phase is zero, which in a mean would look like washout."""
+    study = make_study(both_lesions)
+    xs = np.unique(np.argwhere(known.hcc_mask)[:, 0])
+    study.image[3, xs[int(shown * len(xs))] :] = 0.0
+    from_mask, ring = lesion_curves(study, find_components(known.hcc_mask)[0][0], allowed=~known.hcc_mask)
+    np.testing.assert_array_equal(np.isnan(from_mask), [False, False, False, True])
+    np.testing.assert_array_equal(np.isnan(ring), [False, False, False, True])
+    assert rule_class(from_mask, ring) is None
+
+
 def test_a_lesion_at_the_corner_of_the_image_has_a_ring(make_study, known):
     corner = known.ellipsoid((0, 79, 0), 9.0)
     _, ring = lesion_curves(make_study(), find_components(corner)[0][0], allowed=~corner)

@@ -14,6 +14,23 @@ def analysed(make_study, make_prediction, both_lesions, model):
     return analyse(make_study(both_lesions), make_prediction(both_lesions), model=model)
 
 
+def test_says_which_phase_does_not_show_a_lesion(make_study, make_prediction, one_hcc, model):
+    study = make_study(one_hcc)
+    study.image[3] = 0.0
+    result, _ = analyse(study, make_prediction(one_hcc), model=model)
+    assert any("Lesion 1 is not wholly in what the delayed phase shows" in note for note in result.notes)
+    assert result.lesions[0].rule_class is None
+    assert result.lesions[0].enhancement.washout is None
+
+
+def test_says_which_times_are_nominal(make_study, make_prediction, one_hcc, model):
+    study = make_study(one_hcc, nominal_times=("arterial", "delayed"))
+    result, _ = analyse(study, make_prediction(one_hcc), model=model)
+    assert "The time after the injection is not known, so it is nominal: arterial, delayed." in result.notes
+    known, _ = analyse(make_study(one_hcc), make_prediction(one_hcc), model=model)
+    assert not any("nominal" in note for note in known.notes)
+
+
 @pytest.mark.parametrize("threshold", [0.0, 1.0, -0.5])
 def test_refuses_a_threshold_that_is_no_probability(make_study, make_prediction, one_hcc, model, threshold):
     with pytest.raises(ConfigurationError, match="threshold"):

@@ -4,6 +4,9 @@ A message says what is wrong, where, and what to do. Only the functions that a
 config's run id calls turn these into a one-line ``SystemExit``.
 """
 
+from pathlib import Path
+from traceback import extract_tb
+
 
 class MTINetError(Exception):
     """Base of every error that this project raises on purpose."""
@@ -23,3 +26,9 @@ class CheckpointError(MTINetError):
 
 class ConfigurationError(MTINetError):
     """An argument or a config value is out of range or contradicts another."""
+
+
+def where_raised(error: Exception) -> str:
+    """Kind and place of an unforeseen error, without its message, which may quote a patient's data."""
+    place = extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__} in {Path(place.filename).name}, line {place.lineno}"

@@ -22,6 +22,7 @@ class Study:
         times_s: seconds after the injection, per phase.
         offset: mean of the available phases inside the body, raw units.
         scale: standard deviation likewise; normalised = (raw - offset) / scale.
+        nominal_times: the contrast phases whose time is not known but nominal.
         slice_axis: the array axis (0-2 of ``(X, Y, Z)``) nearest the acquired slice normal.
         native_axcodes: orientation of the file that the study came from, e.g. ``("L", "P", "S")``;
             masks are written back in it.
@@ -36,6 +37,7 @@ class Study:
     times_s: tuple[float, float, float, float]
     offset: float
     scale: float
+    nominal_times: tuple[str, ...] = ()
     slice_axis: int = 2
     native_axcodes: tuple[str, str, str] = ("R", "A", "S")
     label: np.ndarray | None = None

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 
 from ignite.engine import Engine, Events
 from pydicom import dcmread
 
-from ..domain.errors import StudyError
+from ..domain.errors import StudyError, where_raised
 from ..domain.phases import REFERENCE_PHASE
 from ..results.dicom.source import DicomSource, SourceFrame, SourceStack
 from ..results.dicom.writing import write_dicom
@@ -18,14 +17,12 @@ from ..studies.dicom.stack import Stack
 from ..studies.dicom.study_import import ImportedStudy
 from .study_evaluator import Analysis
 
-logger = logging.getLogger(__name__)
-
 
 class DicomWriter:
     """Write ``<output_dir>/<case>/{segmentation,measurements,page}.dcm`` after every study that came from DICOM.
 
     Attach it after ``ResultWriter``, which replaces the case's folder. A study of which no DICOM object can be made
-    keeps its other results and is named in the log.
+    keeps its other results, counts among the evaluator's failures and is named at the end.
 
     Args:
         output_dir: where the cases' folders are.
@@ -50,7 +47,13 @@ class DicomWriter:
                 source = source_of(self.from_dicom[analysis.case.case])
                 write_dicom(folder, study=analysis.study, result=analysis.result, mask=analysis.mask, source=source)
         except StudyError as error:
-            logger.error("%s: no DICOM result: %s", analysis.case.case, error)
+            reason = str(error)
+        except Exception as error:  # highdicom raises many kinds, and its messages may quote the patient
+            reason = f"a source attribute could not be used ({where_raised(error)})"
+        else:
+            return
+        case = analysis.case.case
+        engine.failures[case] = StudyError(f"{case}: mask and numbers are written, DICOM objects are not: {reason}")
 
 
 def source_of(imported: ImportedStudy) -> DicomSource:

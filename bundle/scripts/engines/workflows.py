@@ -50,8 +50,9 @@ def train(
     mean_curve: torch.Tensor,
     image_size: int,
     resume: bool | str,
+    init_ckpt: str | None = None,
 ) -> None:
-    """Train, or go on training.
+    """Train, go on training, or fine-tune.
 
     Args:
         trainer: the trainer of the config.
@@ -60,11 +61,16 @@ def train(
             reference of ``mae_ratio``.
         image_size: pixels of the network grid, stored likewise.
         resume: go on from the newest readable checkpoint.
+        init_ckpt: weights to start from; None starts from random ones.
 
     Raises:
-        SystemExit: checkpoints of an earlier run cannot be read or do not belong to this one.
+        SystemExit: checkpoints of an earlier run cannot be read or do not belong to this one, or ``init_ckpt`` holds no
+            weights of this network at this ``image_size``.
     """
     bare = getattr(trainer.network, "module", trainer.network)
+    if init_ckpt is not None:
+        load_network(bare, init_ckpt)
+        _require_image_size(bare, image_size, init_ckpt)
     bare.mean_curve.copy_(mean_curve)
     bare.image_size.fill_(image_size)
     if is_on(resume):
@@ -137,13 +143,17 @@ def analyse_studies(evaluator: StudyEvaluator, ckpt_path: str, version: str) -> 
             studies could not be read; the others are analysed first.
     """
     load_network(evaluator.network, ckpt_path)
-    trained, size = int(evaluator.network.image_size), evaluator.inferer.size
-    if trained != size:
-        msg = f"{ckpt_path}: was trained at image_size {trained}, this config says {size}. Give --image_size {trained}"
-        raise CheckpointError(msg)
+    _require_image_size(evaluator.network, evaluator.inferer.size, ckpt_path)
     evaluator.model = model_identity(version, ckpt_path)
     evaluator.run()
     if evaluator.failures:
         reasons = "\n".join(str(error) for error in evaluator.failures.values())
-        msg = f"{len(evaluator.failures)} of {evaluator.state.epoch_length} studies could not be analysed:\n{reasons}"
+        msg = f"{len(evaluator.failures)} of {evaluator.state.epoch_length} studies have faults:\n{reasons}"
         raise StudyError(msg)
+
+
+def _require_image_size(network: torch.nn.Module, size: int, weights: str) -> None:
+    trained = int(network.image_size)
+    if trained != size:
+        msg = f"{weights}: was trained at image_size {trained}, this config says {size}. Give --image_size {trained}"
+        raise CheckpointError(msg)

@@ -6,7 +6,6 @@ import gzip
 import json
 import multiprocessing
 import os
-import shutil
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -18,6 +17,7 @@ from tqdm import tqdm
 
 from ..domain.entry import entry_point
 from ..domain.errors import ConfigurationError
+from ..domain.writing import folder_when_written, require_empty
 from ..studies.case import LIVER_FOLDER, Case, images_folder, labels_folder, mask_file_name, phase_file_name
 from ..studies.layout import write_dataset_json, write_subjects
 from .assignment import Assignment, assign
@@ -81,11 +81,8 @@ def write_cohort(
     grid = abdominal_grid(shape, spacing_mm)
     assignments = assign(subjects, seed, split_sizes)
     output = Path(output_dir).resolve()
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        msg = f"output_dir {output} is not an empty folder. Give a new one, or remove it first."
-        raise ConfigurationError(msg)
-    aside = output.with_name(f".{output.name}.{os.getpid()}")
-    try:
+    require_empty(output)
+    with folder_when_written(output) as aside:
         for folder in ("imagesTr", "labelsTr", "imagesTs", "labelsTs", LIVER_FOLDER):
             (aside / folder).mkdir(parents=True)
         make = partial(_make_and_write, seed=seed, grid=grid, dataset_dir=aside)
@@ -101,11 +98,6 @@ def write_cohort(
             "subjects": {case.case: truth for case, truth in made},
         }
         (aside / TRUTH_FILE).write_text(json.dumps(description, indent=1) + "\n")
-        if output.exists():
-            output.rmdir()
-        aside.rename(output)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _require_whole(name: str, value: Any, *, at_least: int) -> None:
@@ -134,6 +126,7 @@ def _make_and_write(assignment: Assignment, *, seed: int, grid: Grid, dataset_di
         fold=assignment.fold,
         site=study.site,
         times_s=study.times_s,
+        nominal_times=(),
     )
     return case, study.truth
 

@@ -12,6 +12,9 @@ from ..domain.result import Enhancement
 from ..domain.study import Study
 from .components import Component, grown
 
+_UNREACHED_SHARE = 0.02
+"""A region of which a phase shows less than the rest has no value in it: zeros in a mean look like washout."""
+
 _PRE, _ARTERIAL, _PORTAL_VENOUS, _DELAYED = range(len(PHASES))
 
 
@@ -24,7 +27,8 @@ def lesion_curves(study: Study, component: Component, *, allowed: np.ndarray) ->
         allowed: ``(X, Y, Z)`` bool, where the ring may lie.
 
     Returns:
-        Two ``(4,)`` float64 curves, raw units; NaN in a phase that is missing and where the ring is empty.
+        Two ``(4,)`` float64 curves, raw units; NaN in a phase that is missing or does not reach there, and where the
+        ring is empty.
     """
     reach = tuple(math.ceil(kinetics.RING_OUTER_MM / d) + 1 for d in study.spacing_mm)
     box = grown(component.box, reach, allowed.shape)
@@ -35,8 +39,16 @@ def lesion_curves(study: Study, component: Component, *, allowed: np.ndarray) ->
     image = study.image[(slice(None), *box)]
     missing = ~np.asarray(study.available)
     from_mask, ring = kinetics.mean_curve(image, lesion), kinetics.median_curve(image, shell)
-    from_mask[missing] = ring[missing] = np.nan
+    from_mask[missing | _unreached(image, lesion)] = np.nan
+    ring[missing | _unreached(image, shell)] = np.nan
     return from_mask, ring
+
+
+def _unreached(image: np.ndarray, region: np.ndarray) -> np.ndarray:
+    """``(4,)`` phases that do not show a region: resampled onto the reference grid, they are zero beyond their edge."""
+    if not region.any():
+        return np.zeros(len(image), dtype=bool)
+    return np.mean(image[:, region] == 0, axis=1) > _UNREACHED_SHARE
 
 
 def describe(

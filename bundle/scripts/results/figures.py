@@ -74,7 +74,8 @@ def _draw_phases(figure: Figure, study: Study, mask: np.ndarray) -> None:
     for phase, name in enumerate(PHASES):
         axes = figure.add_axes((0.012 + 0.2455 * phase, 0.52, 0.24, 0.375))
         axes.set_axis_off()
-        time = f" · {study.times_s[phase]:g} s" if study.available[phase] else ""
+        about = "~" if name in study.nominal_times else ""
+        time = f" · {about}{study.times_s[phase]:g} s" if study.available[phase] else ""
         # A given y, here and below, spares Matplotlib the search for one: a fifth of the drawing time.
         axes.set_title(PHASE_NAMES[name] + time, fontsize=10, color=INK, y=1.0, pad=4)
         if not study.available[phase]:

@@ -153,10 +153,18 @@ def _notes(
     study: Study, prediction: Prediction, lesions: Sequence[Lesion], left_out: int, min_volume_ml: float
 ) -> list[str]:
     notes = [f"The {name} phase is missing, so there is no {_LOST_WITHOUT[name]}." for name in study.missing()]
+    if nominal := [name for name in study.nominal_times if name not in study.missing()]:
+        notes.append(f"The time after the injection is not known, so it is nominal: {', '.join(nominal)}.")
     if prediction.regression is None:
         notes.append("The network has no regression head, so there is no regressed curve and no disagreement.")
     if prediction.classification is None:
         notes.append(f"The network has no classification head, so the class of a lesion is {UNKNOWN_CLASS}.")
+    notes += [
+        f"Lesion {x.id} is not wholly in what the {name} phase shows, so there is no {_LOST_WITHOUT[name]}."
+        for x in lesions
+        for name, there, value in zip(PHASES, study.available, x.enhancement.from_mask, strict=True)
+        if there and value is None
+    ]
     notes += [
         f"Lesion {x.id} has no tissue in the ring around it, so there is no signal ratio and no kinetic rule."
         for x in lesions

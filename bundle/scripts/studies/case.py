@@ -29,6 +29,7 @@ class Case:
         fold: 0-4 for cross-validation on train and val; None on test or where unknown.
         site: scanner or centre.
         times_s: seconds after the injection, per phase.
+        nominal_times: the contrast phases whose time is not known but nominal.
     """
 
     case: str
@@ -41,6 +42,7 @@ class Case:
     fold: int | None = None
     site: str = ""
     times_s: tuple[float, float, float, float] = NOMINAL_TIMES_S
+    nominal_times: tuple[str, ...] = PHASES[1:]
 
     @property
     def image_files(self) -> tuple[Path, ...]:

@@ -7,6 +7,7 @@ LPS world stay inside.
 from __future__ import annotations
 
 import os
+from threading import RLock
 from types import ModuleType
 from typing import Any
 
@@ -30,6 +31,9 @@ has little texture, by millimetres that are not there; much more on a much finer
 RIGID_ITERATIONS, DEFORMABLE_ITERATIONS = 250, 150
 SAMPLES, BENDING_SAMPLES = 2048, 200
 HISTOGRAM_BINS = 32
+
+_ONE_AT_A_TIME = RLock()
+"""ITK's modules load when they are first named, and elastix keeps a state of its own: neither stands two threads."""
 
 _LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
@@ -104,6 +108,20 @@ def find_motion(
         ConfigurationError: itk-elastix is not installed.
         NoMotionFoundError: elastix failed.
     """
+    with _ONE_AT_A_TIME:
+        return _find_motion(moving, moving_affine, fixed, fixed_affine, body=body, start=start, seed=seed)
+
+
+def _find_motion(
+    moving: np.ndarray,
+    moving_affine: np.ndarray,
+    fixed: np.ndarray,
+    fixed_affine: np.ndarray,
+    *,
+    body: np.ndarray,
+    start: Motion | None,
+    seed: int,
+) -> Motion:
     itk = require_itk()
     # In full size, elastix would spend most of its time and memory on smoothing what it then skips.
     moving, moving_affine = _shrunk(moving, moving_affine)
@@ -163,7 +181,8 @@ def require_itk() -> ModuleType:
     try:
         import itk
 
-        itk.ElastixRegistrationMethod  # noqa: B018 - modules of itk load when they are first named
+        with _ONE_AT_A_TIME:
+            itk.ElastixRegistrationMethod  # noqa: B018 - loads what it needs
     except (ImportError, AttributeError) as error:
         msg = (
             "registration needs itk-elastix, which is not installed. Run `pip install -r requirements/dicom.txt`, "

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from ..domain.classes import LABELS
 from ..domain.errors import DatasetError
-from ..domain.phases import NOMINAL_TIMES_S, PHASES
+from ..domain.phases import PHASES
 from ..domain.writing import replace_when_written
 from .case import FILE_ENDING, LIVER_FOLDER, Case, images_folder, labels_folder, phase_file_name
 from .discovery import case_in_dataset, discover, require_no_fifth_phase
-from .subjects_table import COLUMNS, FOLDS, SPLITS, SUBJECTS_FILE, TIME_COLUMNS, read_rows, row_problems
+from .subjects_table import COLUMNS, FOLDS, SPLITS, SUBJECTS_FILE, read_rows, row_problems, times_of
 
 __all__ = [
     "LIVER_FOLDER",
@@ -59,9 +59,7 @@ def read_dataset(dataset_dir: str | Path) -> list[Case]:
 
 def case_of_row(row: dict[str, str], root: Path) -> Case:
     """A case from a row of ``subjects.csv`` without problems, and the files that are there."""
-    times_s = tuple(
-        float(row[column] or nominal) for column, nominal in zip(TIME_COLUMNS, NOMINAL_TIMES_S, strict=True)
-    )
+    times_s, nominal_times = times_of(row)
     return case_in_dataset(
         root,
         row["case"],
@@ -70,6 +68,7 @@ def case_of_row(row: dict[str, str], root: Path) -> Case:
         fold=int(row["fold"]) if row["fold"] else None,
         site=row["site"],
         times_s=times_s,
+        nominal_times=nominal_times,
     )
 
 
@@ -129,9 +128,11 @@ def write_subjects(dataset_dir: str | Path, cases: Iterable[Case]) -> Path:
         writer.writerow(COLUMNS)
         for case in cases:
             fold = "" if case.fold is None else case.fold
-            writer.writerow(
-                [case.case, case.tumour_class, case.split, fold, case.site, *(f"{t:.6g}" for t in case.times_s)]
+            times = (
+                "" if phase in case.nominal_times else f"{time:.6g}"
+                for phase, time in zip(PHASES, case.times_s, strict=True)
             )
+            writer.writerow([case.case, case.tumour_class, case.split, fold, case.site, *times])
     return path
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..domain.errors import ConfigurationError, StudyError
+from ..domain.errors import ConfigurationError, DatasetError, StudyError
+from ..domain.switches import is_on
 from .case import Case
+from .dicom.signature import START_BYTES, looks_like_dicom
 from .sources import find_cases
 
 if TYPE_CHECKING:
@@ -18,9 +21,6 @@ if TYPE_CHECKING:
 
 IMPORTED_FOLDER = "imported"
 SALT_FILE = ".salt"
-
-_FILES_TO_TRY = 200
-"""Strangers among DICOM files, such as viewers and readme files on a disc, are fewer than that."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +42,8 @@ def open_studies(
     *,
     register: str = "deformable",
     phases: Mapping[str, Any] | str | None = None,
+    keep_identity: bool | str = False,
+    salt_file: str | Path | None = None,
 ) -> OpenedStudies:
     """Find the studies at a path, importing them where they are DICOM.
 
@@ -51,12 +53,18 @@ def open_studies(
             earlier run is replaced.
         register: ``"none"``, ``"rigid"`` or ``"deformable"``; of DICOM phases to the arterial one.
         phases: series by phase where the importer cannot tell, as of ``import_dicom``.
+        keep_identity: likewise.
+        salt_file: likewise; ``<output_dir>/.salt`` by default.
 
     Raises:
         DatasetError: nothing there that is a study.
         StudyError: no DICOM study could be imported, or a single file that is not four volumes.
-        ConfigurationError: DICOM, and the packages for it are not installed.
+        ConfigurationError: DICOM, and the packages for it are not installed; or an argument is wrong. An import that
+            was there before is still there then.
     """
+    if Path(path).is_file() and _is_dicom(Path(path)):
+        msg = f"{path}: a single DICOM file. Give the folder that holds the study's files."
+        raise DatasetError(msg)
     if not holds_dicom(Path(path)):
         return OpenedStudies(find_cases(path))
     try:
@@ -66,26 +74,57 @@ def open_studies(
         msg = f"dataset_dir holds DICOM files, and {error.name} is not installed: pip install -r requirements/dicom.txt"
         raise ConfigurationError(msg) from error
     imported_dir = Path(output_dir) / IMPORTED_FOLDER
-    if (imported_dir / "subjects.csv").is_file():
-        shutil.rmtree(imported_dir)
-    salt_file = Path(output_dir) / SALT_FILE
-    outcome = import_studies(path, imported_dir, register=register, phases=phases, salt_file=salt_file)
-    print(outcome_table(outcome))
-    if not outcome.studies:
-        reasons = "; ".join(failed.reason for failed in outcome.failed)
-        msg = f"no DICOM study could be imported: {reasons}"
-        raise StudyError(msg)
+    with _replaced(imported_dir):
+        outcome = import_studies(
+            path,
+            imported_dir,
+            register=register,
+            phases=phases,
+            keep_identity=is_on(keep_identity),
+            salt_file=Path(output_dir) / SALT_FILE if salt_file is None else salt_file,
+        )
+        print(outcome_table(outcome))
+        if not outcome.studies:
+            reasons = "; ".join(failed.reason for failed in outcome.failed)
+            msg = f"no DICOM study could be imported: {reasons}"
+            raise StudyError(msg)
     return OpenedStudies([study.case for study in outcome.studies], {s.case.case: s for s in outcome.studies})
 
 
+@contextmanager
+def _replaced(folder: Path) -> Iterator[None]:
+    """Make room for a new import; an earlier one takes its place again where the block fails.
+
+    Raises:
+        ConfigurationError: the folder holds work that no import made.
+    """
+    earlier = folder.with_name(f".{folder.name}-before")
+    if folder.exists():
+        if not (folder / "import").is_dir() or any(folder.glob("labels*")):
+            msg = f"{folder} holds other things than an import, and inferring would replace it. Give another output_dir"
+            raise ConfigurationError(msg)
+        shutil.rmtree(earlier, ignore_errors=True)
+        folder.rename(earlier)
+    try:
+        yield
+    except BaseException:
+        if earlier.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            earlier.rename(folder)
+        raise
+    shutil.rmtree(earlier, ignore_errors=True)
+
+
 def holds_dicom(path: Path) -> bool:
-    """Whether a folder holds DICOM files with their preamble, at any depth, and no NIfTI file in itself."""
+    """Whether a folder holds a DICOM file, at any depth, and no NIfTI file in itself."""
     if not path.is_dir() or any(path.glob("*.nii*")) or any(path.glob("images*/*.nii*")):
         return False
-    files = (file for file in path.rglob("*") if file.is_file())
-    return any(_is_dicom(file) for file in islice(files, _FILES_TO_TRY))
+    return any(_is_dicom(Path(place, name)) for place, _, names in os.walk(path) for name in names)
 
 
 def _is_dicom(file: Path) -> bool:
-    with file.open("rb") as opened:
-        return opened.read(132)[128:] == b"DICM"
+    try:
+        with file.open("rb") as opened:
+            return looks_like_dicom(opened.read(START_BYTES))
+    except OSError:
+        return False

@@ -76,6 +76,7 @@ def read_study(case: Case) -> Study:
         affine=ras_affine,
         available=available,
         times_s=case.times_s,
+        nominal_times=case.nominal_times,
         offset=offset,
         scale=scale,
         slice_axis=_slice_axis(ras_affine, stored_third=int(ornt[2, 0])),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..domain.classes import CLASSES, NO_LESION
 from ..domain.errors import DatasetError
-from ..domain.phases import PHASES
+from ..domain.phases import NOMINAL_TIMES_S, PHASES
 
 SUBJECTS_FILE = "subjects.csv"
 TIME_COLUMNS = tuple(f"t_{phase}" for phase in PHASES)
@@ -17,6 +17,12 @@ COLUMNS = ("case", "class", "split", "fold", "site", *TIME_COLUMNS)
 SPLITS = ("train", "val", "test")
 FOLDS = range(5)
 CASE_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def times_of(row: dict[str, str]) -> tuple[tuple[float, float, float, float], tuple[str, ...]]:
+    """Seconds after the injection per phase, nominal where a row leaves them empty, and for which contrast phases."""
+    times_s = tuple(float(row[name] or nominal) for name, nominal in zip(TIME_COLUMNS, NOMINAL_TIMES_S, strict=True))
+    return times_s, tuple(phase for phase, name in zip(PHASES[1:], TIME_COLUMNS[1:], strict=True) if not row[name])
 
 
 def read_rows(table: Path) -> list[dict[str, str]]:

@@ -19,7 +19,7 @@ ALL = [
         # PS3.16: what each name of the module has to mean.
         (codes.CATEGORY, "49755003 SCT Morphologically Abnormal Structure"),
         (codes.FINDINGS["hcc"], "25370001 SCT Hepatocellular carcinoma"),
-        (codes.FINDINGS["hemangioma"], "93469006 SCT Hemangioma of liver"),
+        (codes.FINDINGS["hemangioma"], "2099007 SCT Hemangioma"),
         (codes.FINDINGS[UNKNOWN_CLASS], "108369006 SCT Neoplasm"),
         (codes.LIVER, "10200004 SCT Liver"),
         (codes.SOURCE, "260753009 SCT Source"),

@@ -137,6 +137,15 @@ def test_image_library_holds_every_image_of_every_phase(finished, content):
         assert [x.ReferencedSOPInstanceUID for x in images] == [f.header.SOPInstanceUID for f in frames]
 
 
+def test_a_nominal_time_is_not_measured(write_study, finish):
+    written = write_study()
+    study = dataclasses.replace(written.study, nominal_times=("arterial", "delayed"))
+    content = report(finish(dataclasses.replace(written, study=study)).files["measurements"])
+    (library,) = (x for x in content[0].ContentSequence if x.name == standard.DCM.ImageLibrary)
+    names = [{x.name.value for x in group.ContentSequence} for group in library.ContentSequence]
+    assert [codes.TIME_AFTER_INJECTION.value in each for each in names] == [True, False, True, False]
+
+
 def test_evidence_names_all_series_and_the_segmentation(finished):
     read = pydicom.dcmread(finished.files["measurements"])
     (study,) = read.CurrentRequestedProcedureEvidenceSequence

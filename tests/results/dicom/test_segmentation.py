@@ -141,7 +141,7 @@ def test_segments_are_coded(finished):
         assert algorithm.AlgorithmFamilyCodeSequence[0].CodeValue == "123110"
         assert algorithm.AlgorithmVersion == "0.1.0"
         assert finished.result.model["weights_sha256"] in algorithm.AlgorithmParameters
-    assert [d.segmented_property_type.value for d in descriptions] == ["25370001", "93469006"]
+    assert [d.segmented_property_type.value for d in descriptions] == ["25370001", "2099007"]
     assert len({d.TrackingUID for d in descriptions}) == 2
 
 
@@ -170,7 +170,7 @@ def test_dcmqi_reads_the_same_voxels(either, expected_points_mm, sort_points, di
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     segments = [attributes[0] for attributes in json.loads((tmp_path / "meta.json").read_text())["segmentAttributes"]]
-    assert [s["SegmentedPropertyTypeCodeSequence"]["CodeValue"] for s in segments] == ["25370001", "93469006"]
+    assert [s["SegmentedPropertyTypeCodeSequence"]["CodeValue"] for s in segments] == ["25370001", "2099007"]
     for number, name in ((1, "hcc"), (2, "hemangioma")):
         image = nib.load(tmp_path / f"{number}.nii.gz")
         ras = np.argwhere(np.asarray(image.dataobj) > 0) @ image.affine[:3, :3].T + image.affine[:3, 3]

@@ -53,7 +53,7 @@ def test_a_phase_on_another_grid_is_interpolated_where_its_affine_puts_it(volume
     affine[:3, 3] += (0.7, -1.1, 2.0)
     volumes[3] = Volume(coarse[3], affine)
     result = aligned(volumes, register="none")
-    assert result.remarks == ("delayed resampled",)
+    assert result.remarks == ("delayed resampled, shows 96% of the reference",)
     points = np.stack(np.indices(volumes[1].data.shape), axis=-1)
     indices = nib.affines.apply_affine(np.linalg.inv(affine) @ oblique, points)
     grid = [np.arange(size) for size in coarse[3].shape]
@@ -69,8 +69,8 @@ def test_slices_that_a_phase_does_not_reach_are_cut(volumes, oblique):
     result = aligned(volumes, register="none")
     assert result.slices == slice(3, 8)
     assert result.remarks == (
-        "pre resampled",
-        "delayed resampled",
+        "pre resampled, shows 70% of the reference",
+        "delayed resampled, shows 80% of the reference",
         "5 of 10 slices cut, which pre, delayed do not reach",
     )
     np.testing.assert_allclose(result.affine @ [3, 4, 0, 1], oblique @ [3, 4, 3, 1])

@@ -150,14 +150,18 @@ def test_a_lesion_is_where_it_was_in_mm(tmp_path, source, anatomy, oblique):
 
 
 def test_slices_that_a_phase_does_not_reach_go_with_their_masks(tmp_path, source, anatomy, oblique, imported):
-    image, lesion = anatomy()
+    image, _ = anatomy()
+    lesion = np.zeros(image[0].shape, np.uint8)
+    lesion[8:12, 8:12, 1:7] = lesion[8, 8, 7] = 1
     beside = oblique.copy()
     beside[:3, 3] += oblique[:3, 2] * -3
     phases = [Volume(phase, oblique) for phase in image]
     phases[3] = Volume(image[3], beside)
-    convert([source(phases=tuple(phases))], [], tmp_path / "out", name="test", options=OPTIONS)
+    cut = source(phases=tuple(phases), label=Volume(lesion * 2, oblique))
+    convert([cut], [], tmp_path / "out", name="test", options=OPTIONS)
     case = read_dataset(tmp_path / "out")[0]
     assert "3 of 10 slices cut, which delayed do not reach" in imported(tmp_path / "out")["a"]["remarks"]
+    assert "1% of the lesion cut with its slices" in imported(tmp_path / "out")["a"]["remarks"]
     label = nib.load(case.label_file)
     np.testing.assert_array_equal(np.asarray(label.dataobj), lesion[..., :7] * 2)
     assert {nib.load(file).shape for file in case.phase_files} == {(24, 20, 7)}
@@ -174,7 +178,7 @@ def test_a_lesion_outside_of_a_phase_leaves_the_case_out(tmp_path, source, anato
     phases[2] = Volume(image[2], beside)
     cut = source("cut", phases=tuple(phases), label=Volume(low, oblique))
     convert([cut, source("whole")], [], tmp_path / "out", name="test", options=OPTIONS)
-    reason = "label: the lesion lies in slices that not all phases reach."
+    reason = "label: 100% of the lesion lies in slices that not all phases reach."
     assert imported(tmp_path / "out")["cut"]["remarks"] == reason
 
 
@@ -194,7 +198,7 @@ def test_the_class_comes_from_the_label_where_nobody_gives_it(tmp_path, source):
 
 
 def test_a_case_of_unknown_class_can_be_read(tmp_path, source):
-    cases = [source("a", "", label=None, times_s=(0.0, 20.0, 65.0, 200.0)), source("b")]
+    cases = [source("a", "", label=None, times_s=(0.0, 20.0, 65.0, 200.0), nominal_times=()), source("b")]
     convert(cases, [], tmp_path / "out", name="test", options=OPTIONS)
     case = read_dataset(tmp_path / "out")[0]
     assert (case.case, case.tumour_class, case.split, case.label_file) == ("a", "", "test", None)

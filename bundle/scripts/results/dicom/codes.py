@@ -1,7 +1,8 @@
 """The coded concepts of a result: standard ones where they exist, else the private scheme ``99MTINET``.
 
-Standard codes are taken from pydicom's copy of PS3.16 where it holds them. SNOMED CT's codes for hepatocellular
-carcinoma and hemangioma of liver are in no DICOM context group (CID 7151 is extensible), so they are spelled out.
+Standard codes are taken from pydicom's copy of PS3.16 where it holds them. Its context groups know the hemangioma and
+no hepatocellular carcinoma (CID 7151 is extensible), so that one is spelled out; both are SNOMED CT's morphologies, as
+the site is stated beside them.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ CATEGORY = codes.cid7150.MorphologicallyAbnormalStructure
 """Segmentation Property Category (CID 7150); its members name no neoplasm, which is a type (CID 7151)."""
 
 FINDINGS = {
-    "hemangioma": Code("93469006", "SCT", "Hemangioma of liver"),
+    "hemangioma": codes.SCT.Hemangioma,
     "hcc": Code("25370001", "SCT", "Hepatocellular carcinoma"),
     UNKNOWN_CLASS: codes.cid7151.Neoplasm,
 }

@@ -86,7 +86,7 @@ def measurements(
         title=codes.REPORT_TITLE,
     )
     # TID 1500 has the image library before the measurements, which highdicom put last.
-    report[0].ContentSequence.insert(len(report[0].ContentSequence) - 1, _image_library(result, source))
+    report[0].ContentSequence.insert(len(report[0].ContentSequence) - 1, _image_library(study, source))
     evidence = [plane(frame, stack) for stack in source.phases.values() for frame in stack.frames]
     return Comprehensive3DSR(
         evidence=evidence if segmentation is None else [*evidence, segmentation],
@@ -115,11 +115,11 @@ def _device(equipment: Equipment) -> ObserverContext:
     )
 
 
-def _image_library(result: Result, source: DicomSource) -> ContainerContentItem:
+def _image_library(study: Study, source: DicomSource) -> ContainerContentItem:
     """TID 1600 with one group per phase; highdicom's own wants attributes that many images lack."""
     library = ContainerContentItem(name=standard.DCM.ImageLibrary, relationship_type=RelationshipTypeValues.CONTAINS)
     library.ContentSequence = ContentSequence()
-    times_s = {phase["name"]: phase["time_s"] for phase in result.phases}
+    times_s = dict(zip(PHASES, study.times_s, strict=True))
     about = RelationshipTypeValues.HAS_ACQ_CONTEXT
     for name in (name for name in PHASES if name in source.phases):
         stack = source.phases[name]
@@ -130,10 +130,12 @@ def _image_library(result: Result, source: DicomSource) -> ContainerContentItem:
             [
                 CodeContentItem(standard.DCM.Modality, codes.MR, about),
                 CodeContentItem(codes.CONTRAST_PHASE, codes.PHASE_VALUES[name], about),
-                NumContentItem(codes.TIME_AFTER_INJECTION, float(times_s[name]), codes.SECOND, relationship_type=about),
                 UIDRefContentItem(standard.DCM.FrameOfReferenceUID, stack.header.FrameOfReferenceUID, about),
             ]
         )
+        if name not in study.nominal_times:
+            time = NumContentItem(codes.TIME_AFTER_INJECTION, times_s[name], codes.SECOND, relationship_type=about)
+            group.ContentSequence.append(time)
         for header, frame_numbers in by_image(stack.frames):
             group.ContentSequence.append(
                 ImageContentItem(

@@ -157,7 +157,10 @@ def plane(frame: SourceFrame, stack: SourceStack) -> Dataset:
         setattr(image, keyword, None)
     required = ("StudyInstanceUID", "SeriesInstanceUID", "SOPClassUID", "SOPInstanceUID", "FrameOfReferenceUID")
     if missing := [keyword for keyword in (*required, "Rows", "Columns") if not header.get(keyword)]:
-        msg = f"The source images have no {', '.join(missing)}, so no DICOM result can refer to them. Write NIfTI only."
+        msg = (
+            f"The source images have no {', '.join(missing)}, so no DICOM object can refer to them. Export the series "
+            "again with these attributes."
+        )
         raise StudyError(msg)
     for keyword in (*required, "Rows", "Columns"):
         setattr(image, keyword, header.get(keyword))

@@ -76,8 +76,9 @@ def aligned(phases: Sequence[Volume], *, register: str) -> Aligned:
         if name == REFERENCE_PHASE or (same and register == "none"):
             images.append(moving.data)
         elif register == "none":
-            images.append(resample(moving.data, moving.affine, fixed.data.shape, fixed.affine)[0])
-            remarks.append(f"{name} resampled")
+            image, inside = resample(moving.data, moving.affine, fixed.data.shape, fixed.affine)
+            images.append(image)
+            remarks.append(f"{name} resampled, shows {inside.mean():.0%} of the reference")
         else:
             image, remark = _registered(moving, fixed, name, method=register)
             images.append(image)

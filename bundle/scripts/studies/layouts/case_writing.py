@@ -9,7 +9,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from ...domain.classes import CLASSES, NO_LESION
+from ...domain.classes import CLASSES
 from ...domain.errors import StudyError
 from ...domain.phases import PHASES, REFERENCE_INDEX, REFERENCE_PHASE
 from ..case import (
@@ -31,6 +31,9 @@ from .source_case import SourceCase, Volume
 
 _LABEL_FILE = f"label{FILE_ENDING}"
 _LIVER_FILE = f"liver{FILE_ENDING}"
+
+_LOST_SHARE = 0.1
+"""A case that loses more of its lesion with the slices that not all phases reach is left out."""
 
 _COMPRESSION = 1
 """gzip level: images of noise hardly get smaller with more effort."""
@@ -57,11 +60,15 @@ def write_case(source: SourceCase, folder: Path, *, register: str) -> Taken:
     liver = _on_grid(images.liver, reference, "liver mask")
     tumour_class = consistent_class(label, source.tumour_class)
     result = aligned(images.phases, register=register)
+    whole = 0 if label is None else np.count_nonzero(label)
     label, liver = (None if mask is None else result.cut(mask) for mask in (label, liver))
-    if label is not None and label.any() != (tumour_class != NO_LESION):
-        msg = "label: the lesion lies in slices that not all phases reach."
+    lost = 1.0 - np.count_nonzero(label) / whole if whole else 0.0
+    if lost > _LOST_SHARE:
+        msg = f"label: {lost:.0%} of the lesion lies in slices that not all phases reach."
         raise StudyError(msg)
     remarks = [*images.remarks, *result.remarks, *scale_remarks(result.images)]
+    if lost:
+        remarks.append(f"{lost:.0%} of the lesion cut with its slices")
     if label is None and tumour_class in CLASSES:
         remarks.append("no mask")
     files = [folder / phase_file_name(source.case, phase) for phase in range(len(PHASES))]
@@ -80,6 +87,7 @@ def write_case(source: SourceCase, folder: Path, *, register: str) -> Taken:
         fold=source.fold,
         site=source.site,
         times_s=source.times_s,
+        nominal_times=source.nominal_times,
     )
     return Taken(case, (*remarks, *_check_remarks(case, folder)))
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from tqdm.contrib.concurrent import thread_map
 
 from ...domain.errors import ConfigurationError, DatasetError, StudyError
+from ...domain.writing import folder_when_written, require_empty
 from ..case import Case
 from ..discovery import case_in_dataset
 from ..layout import write_dataset_json, write_subjects
@@ -78,9 +79,7 @@ def require_new_folder(output_dir: str | Path | None) -> Path:
         msg = "no output_dir given. Give a new folder for the dataset."
         raise ConfigurationError(msg)
     output = Path(output_dir).resolve()
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        msg = f"output_dir {output} is not an empty folder. Give a new one, or remove it first."
-        raise ConfigurationError(msg)
+    require_empty(output)
     return output
 
 
@@ -112,9 +111,8 @@ def convert(
         DatasetError: no case could be imported; nothing is written.
     """
     output = require_new_folder(output_dir)
-    aside = output.with_name(f".{output.name}.{os.getpid()}")
     cores = len(os.sched_getaffinity(0))
-    try:
+    with folder_when_written(output) as aside:
         outcomes = thread_map(
             partial(_converted, folder=aside, register=options.register),
             cases,
@@ -134,11 +132,6 @@ def convert(
         write_subjects(aside, [each.case for each in taken])
         write_dataset_json(aside, name, sum(each.case.split != "test" for each in taken))
         write_table(aside, taken, left)
-        if output.exists():
-            output.rmdir()
-        aside.rename(output)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
     print(table_text(taken, left))
     print(f"Written to {output}; {TABLE_FILE} lists every case.")
     return [_case_in(output, each.case) for each in taken]
@@ -167,4 +160,5 @@ def _case_in(root: Path, case: Case) -> Case:
         fold=case.fold,
         site=case.site,
         times_s=case.times_s,
+        nominal_times=case.nominal_times,
     )

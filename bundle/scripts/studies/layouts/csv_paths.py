@@ -13,11 +13,11 @@ import numpy as np
 from ...domain.classes import CLASSES, NO_LESION
 from ...domain.entry import entry_point
 from ...domain.errors import DatasetError, StudyError
-from ...domain.phases import NOMINAL_TIMES_S, PHASES
+from ...domain.phases import PHASES
 from ..case import Case
 from ..sources import ENDINGS
 from ..subjects_table import COLUMNS as SUBJECT_COLUMNS
-from ..subjects_table import TIME_COLUMNS, row_problems
+from ..subjects_table import row_problems, times_of
 from .conversion import ConversionOptions, convert, require_new_folder
 from .dealing import SHARES
 from .lesion_label import as_lesion
@@ -136,7 +136,7 @@ def _row_faults(row: dict[str, str], folder: Path) -> list[str]:
     if row["split"] in ("train", "val") and not row["label"]:
         faults.append(f"split {row['split']} without a label. Give a label, or the split test.")
     if not any("is not a number" in fault for fault in faults):
-        times = _times_s(row)
+        times, _ = times_of(row)
         if not all(earlier < later for earlier, later in pairwise(times)):
             shown = ", ".join(f"{phase} {time:g} s" for phase, time in zip(PHASES, times, strict=True))
             faults.append(f"the times do not increase ({shown}; nominal where empty). Correct them, or the phases.")
@@ -172,6 +172,7 @@ def _repeated(rows: Sequence[tuple[int, dict[str, str]]], folder: Path) -> list[
 
 def _source_case(row: dict[str, str], folder: Path) -> SourceCase:
     files = {column: folder / row[column] for column in (*PHASES, *MASKS) if row[column]}
+    times_s, nominal_times = times_of(row)
     return SourceCase(
         row["case"],
         partial(_read, files, row["class"]),
@@ -179,12 +180,9 @@ def _source_case(row: dict[str, str], folder: Path) -> SourceCase:
         split=row["split"],
         fold=int(row["fold"]) if row["fold"] else None,
         site=row["site"],
-        times_s=_times_s(row),
+        times_s=times_s,
+        nominal_times=nominal_times,
     )
-
-
-def _times_s(row: dict[str, str]) -> tuple[float, float, float, float]:
-    return tuple(float(row[column] or nominal) for column, nominal in zip(TIME_COLUMNS, NOMINAL_TIMES_S, strict=True))
 
 
 def _read(files: dict[str, Path], tumour_class: str) -> SourceImages:

@@ -111,7 +111,7 @@ def _overrides(option: str, given: Mapping[str, str] | None, allowed: Sequence[s
     """
     if given is None:
         return {}
-    if not isinstance(given, Mapping) or not set(given.values()) <= set(allowed):
+    if not isinstance(given, Mapping) or any(str(v) not in allowed for v in given.values()):
         msg = f"{option} is {given!r}; it must give one of {', '.join(allowed)} for each name, as a JSON object."
         raise ConfigurationError(msg)
     return {str(key): value for key, value in given.items()}

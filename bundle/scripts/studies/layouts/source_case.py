@@ -50,6 +50,7 @@ class SourceCase:
         fold: 0-4, or None where the layout names none.
         site: scanner or centre.
         times_s: seconds after the injection, per phase.
+        nominal_times: the contrast phases whose time is not known but nominal.
     """
 
     case: str
@@ -59,6 +60,7 @@ class SourceCase:
     fold: int | None = None
     site: str = ""
     times_s: tuple[float, float, float, float] = NOMINAL_TIMES_S
+    nominal_times: tuple[str, ...] = PHASES[1:]
 
 
 @dataclass(frozen=True)
