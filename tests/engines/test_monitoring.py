@@ -1,13 +1,21 @@
 """Handlers that watch a training run."""
 
 import csv
+import json
 import logging
 
 import pytest
 import torch
 from ignite.engine import Engine, Events
 
-from scripts.engines.monitoring import CollapseWarning, EarlyStop, EpochAverages, EpochSeed, TrainingLog
+from scripts.engines.monitoring import (
+    CollapseWarning,
+    EarlyStop,
+    EpochAverages,
+    EpochSeed,
+    ProgressFile,
+    TrainingLog,
+)
 
 
 class Dataset:
@@ -96,3 +104,33 @@ def test_a_resumed_run_that_had_stopped_does_not_go_on():
     stop.attach(engine)
     run(engine, 5)
     assert ran == []
+
+
+def progress_of(tmp_path, *, every_s, losses):
+    """What stands in the file after every iteration of two epochs of three."""
+    file, seen, coming = tmp_path / "progress.json", [], iter(losses)
+    engine = Engine(lambda engine, batch: [{"loss": next(coming)}])
+    ProgressFile(file, every_s=every_s).attach(engine)
+    engine.add_event_handler(Events.ITERATION_COMPLETED, lambda _: seen.append(json.loads(file.read_text())))
+    run(engine, 2, batches=3)
+    return seen
+
+
+def test_progress_counts_iterations_over_all_epochs(tmp_path):
+    seen = progress_of(tmp_path, every_s=0.0, losses=[1.0] * 6)
+    assert [each["iteration"] for each in seen] == [1, 2, 3, 4, 5, 6]
+    assert [each["epoch"] for each in seen] == [1, 1, 1, 2, 2, 2]
+    assert {(each["iterations"], each["epochs"]) for each in seen} == {(6, 2)}
+    assert seen[-1]["eta_s"] == 0.0
+    assert all(each["eta_s"] > 0 for each in seen[:-1])
+
+
+def test_progress_is_written_seldom_but_at_the_end_of_every_epoch(tmp_path):
+    seen = progress_of(tmp_path, every_s=1e9, losses=[1.0] * 6)
+    assert [each["iteration"] for each in seen] == [1, 1, 3, 3, 3, 6]
+
+
+def test_progress_shows_a_loss_that_follows_slowly(tmp_path):
+    seen = progress_of(tmp_path, every_s=0.0, losses=[1.0, 2.0, 2.0, 2.0, 2.0, 2.0])
+    assert seen[1]["loss"] == pytest.approx(1.1)
+    assert 1.1 < seen[-1]["loss"] < 2.0

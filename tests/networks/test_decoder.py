@@ -47,3 +47,18 @@ def test_starts_from_rare_tumours():
 def test_three_dimensions():
     maps = [torch.randn(1, 4 * w, s, s, 2 * s) for w, s in zip((*WIDTHS, WIDTHS[-1]), (16, 8, 4, 2, 1), strict=True)]
     assert Decoder(WIDTHS, skips=True, spatial_dims=3)(maps).shape == (1, 1, 16, 16, 32)
+
+
+def test_dropout_has_no_parameters_and_does_nothing_in_eval_mode():
+    without, with_dropout = Decoder(WIDTHS, skips=True).eval(), Decoder(WIDTHS, skips=True, dropout=0.5).eval()
+    with_dropout.load_state_dict(without.state_dict())
+    maps = _maps()
+    torch.testing.assert_close(with_dropout(maps), without(maps), rtol=0, atol=0)
+
+
+def test_dropout_drops_whole_channels_of_the_deepest_map_in_train_mode():
+    decoder = Decoder(WIDTHS, skips=True, dropout=0.5).train()
+    torch.manual_seed(0)
+    dropped = decoder.dropout(torch.ones(1, 40, 6, 5)).flatten(2)
+    assert {0.0, 2.0} == set(dropped.unique().tolist())
+    assert torch.equal(dropped.amin(dim=2), dropped.amax(dim=2))

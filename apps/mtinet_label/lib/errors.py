@@ -27,3 +27,9 @@ class BusyError(AppError):
     """Too many requests are waiting already; try again in a moment."""
 
     status = 503
+
+
+class UnavailableError(AppError):
+    """The PACS does not answer, or not as it should."""
+
+    status = 502

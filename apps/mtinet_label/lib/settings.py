@@ -30,6 +30,7 @@ class Settings:
         ohif: folder of the unpacked ``@ohif/app`` package, for ``/viewer/``.
         original_data: dataset (nnU-Net raw layout) that is mixed in when the network is fine-tuned.
         epochs: of fine-tuning.
+        count_dataset_labels: the masks of ``labelsTr`` and ``labelsTs`` count as labels, of version 0.
     """
 
     state: str = ""
@@ -41,6 +42,7 @@ class Settings:
     ohif: str = str(BUNDLE_ROOT.parent / "runs" / "ohif" / "package" / "dist")
     original_data: str = ""
     epochs: int = 2
+    count_dataset_labels: bool = True
 
     @classmethod
     def of(cls, conf: Mapping[str, str], studies: str) -> Settings:

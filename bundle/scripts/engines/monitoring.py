@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import json
 import logging
+import time
 from collections import defaultdict
 from pathlib import Path
 from typing import Protocol
@@ -133,6 +135,53 @@ class TrainingLog:
             return []
         with self.path.open(newline="") as file:
             return list(csv.DictReader(file))
+
+
+class ProgressFile:
+    """Keep a small JSON file that says how far the training is, for a program that waits for it.
+
+    It holds ``epoch`` of ``epochs``, ``iteration`` of ``iterations`` in all, ``loss``, averaged over the last ten or so
+    iterations, and ``eta_s``, what is left at the pace so far.
+
+    Args:
+        path: the file; replaced whole each time.
+        every_s: at most so often; the end of every epoch always counts.
+    """
+
+    def __init__(self, path: str | Path, *, every_s: float = 1.0) -> None:
+        self.path = Path(path)
+        self.every_s = every_s
+        self._loss: float | None = None
+
+    def attach(self, engine: Engine) -> None:
+        """Start the clock with the training, then write."""
+        engine.add_event_handler(Events.STARTED, self._start)
+        engine.add_event_handler(Events.ITERATION_COMPLETED, self._look)
+
+    def _start(self, engine: Engine) -> None:
+        self._started_at = time.monotonic()
+        self._started_from = engine.state.iteration
+        self._written_at = float("-inf")
+
+    def _look(self, engine: Engine) -> None:
+        loss = float(engine.state.output[0]["loss"])
+        self._loss = loss if self._loss is None else 0.9 * self._loss + 0.1 * loss
+        now, state = time.monotonic(), engine.state
+        if now - self._written_at < self.every_s and state.iteration % state.epoch_length:
+            return
+        self._written_at = now
+        iterations = state.epoch_length * state.max_epochs
+        pace_s = (now - self._started_at) / (state.iteration - self._started_from)
+        content = {
+            "epoch": state.epoch,
+            "epochs": state.max_epochs,
+            "iteration": state.iteration,
+            "iterations": iterations,
+            "loss": self._loss,
+            "eta_s": pace_s * (iterations - state.iteration),
+        }
+        with replace_when_written(self.path) as aside:
+            aside.write_text(json.dumps(content) + "\n")
 
 
 class EarlyStop:

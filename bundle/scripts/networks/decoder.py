@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from monai.networks.layers.factories import Dropout
 from torch import Tensor, nn
 
 from ..domain.phases import PHASES
@@ -21,11 +22,13 @@ class Decoder(nn.Module):
     Args:
         widths: the encoder's widths.
         skips: whether fused maps of the upper levels are used.
+        dropout: of whole channels of the deepest map, the bottleneck; what ``sampling`` draws from.
         spatial_dims: 2 or 3.
     """
 
-    def __init__(self, widths: Sequence[int], *, skips: bool, spatial_dims: int = 2) -> None:
+    def __init__(self, widths: Sequence[int], *, skips: bool, dropout: float = 0.0, spatial_dims: int = 2) -> None:
         super().__init__()
+        self.dropout = Dropout[Dropout.DROPOUT, spatial_dims](dropout)
         outs = [width // 2 for width in reversed(widths)]
         ins = [len(PHASES) * widths[-1], *outs[:-1]]
         # Without skips nothing but an overlapping kernel lets neighbours agree; with them the 3x3 convolution does.
@@ -54,7 +57,7 @@ class Decoder(nn.Module):
         Args:
             maps: fused maps ``(B, 4 C, *S / stride)`` in the order of the encoder; without skips only the last is read.
         """
-        x = maps[-1]
+        x = self.dropout(maps[-1])
         if len(self.merge) == 0:
             for up in self.up:
                 x = up(x)

@@ -45,6 +45,7 @@ class MTINet(nn.Module):
         fusion_weights: ``gap_softmax`` (eq. 1), ``shannon`` or ``learned``.
         fusion_levels: ``last`` or ``all``.
         decoder_skips: whether the decoder sees the fused maps of the upper levels.
+        decoder_dropout: as of ``Decoder.dropout``.
         head: ``mean``, ``flatten`` or ``locate``.
         token_grid: side P of the map that a token flattens.
         d_model: width of a token.
@@ -74,6 +75,7 @@ class MTINet(nn.Module):
         fusion_weights: str = "gap_softmax",
         fusion_levels: str = "last",
         decoder_skips: bool = False,
+        decoder_dropout: float = 0.0,
         head: str = "mean",
         token_grid: int = 16,
         d_model: int = 256,
@@ -117,7 +119,9 @@ class MTINet(nn.Module):
             first_level=first_level,
             spatial_dims=spatial_dims,
         )
-        self.decoder = Decoder(widths, skips=decoder_skips, spatial_dims=spatial_dims) if segments else None
+        self.decoder = None
+        if segments:
+            self.decoder = Decoder(widths, skips=decoder_skips, dropout=decoder_dropout, spatial_dims=spatial_dims)
         self.head = None
         if has_head:
             self.head = TransformerHead(

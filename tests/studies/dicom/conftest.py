@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from pydicom.dataset import Dataset
 
@@ -61,6 +62,9 @@ VENDOR_TAGS = {
     },
     "stripped": {},
 }
+# Signal before contrast, arterial, portal venous, delayed.
+SIGNALS = {"body": (60, 63, 66, 65), "liver": (35, 59, 95, 74), "spleen": (30, 88, 80, 66), "aorta": (19, 154, 110, 84)}
+
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
 
@@ -143,7 +147,24 @@ def _stack(
     return Stack(frames, part="" if part is None else f"part {part + 1}", part_index=part or 0, faults=faults)
 
 
+def _volume(phase: int, shape: tuple[int, int, int] = (24, 18, 20)) -> np.ndarray:
+    """``(columns, rows, slices)`` of the phase of that number."""
+    i, j, k = np.meshgrid(*map(np.arange, shape), indexing="ij")
+    volume = np.zeros(shape)
+    volume[((i - 12) / 11) ** 2 + ((j - 9) / 8) ** 2 <= 1] = SIGNALS["body"][phase]
+    volume[((i - 7) / 5) ** 2 + ((j - 8) / 5) ** 2 + ((k - 11) / 8) ** 2 <= 1] = SIGNALS["liver"][phase]
+    volume[((i - 19) / 2) ** 2 + ((j - 9) / 3) ** 2 + ((k - 12) / 4) ** 2 <= 1] = SIGNALS["spleen"][phase]
+    volume[(abs(i - 13) <= 1) & (abs(j - 13) <= 1)] = SIGNALS["aorta"][phase]
+    return (volume + np.random.default_rng(phase).normal(0, 1.5, shape)).astype(np.float32)
+
+
 @pytest.fixture(scope="session")
 def make_stack() -> Callable[..., Stack]:
     """Makes a stack from a description and tags."""
     return _stack
+
+
+@pytest.fixture(scope="session")
+def phase_volume() -> Callable[..., np.ndarray]:
+    """Makes the voxels of a stack by the number of the phase that it shows, from 0 for the one before contrast."""
+    return _volume

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from pydicom.dataset import Dataset
@@ -111,6 +112,29 @@ def test_a_start_of_the_bolus_that_cannot_be_is_not_believed(make_stack: Make) -
         make_stack("", series=n, after_bolus_s=30.0 + 40 * n, ContrastBolusStartTime=f"10{16 + n}00") for n in range(3)
     ]
     assert bolus_start_s(facts_of(own)) is None
+
+
+@pytest.mark.parametrize("dated", [True, False])
+@pytest.mark.parametrize("first", [1, 2, 3])
+def test_midnight_in_the_study(make_stack: Make, first: int, dated: bool) -> None:
+    """Midnight 10 s before the image of that number; ContrastBolusStartTime never has a date."""
+    times_s = (-60.0, 33.0, 71.0, 182.0)
+    bolus_s = 86_400.0 + 10.0 - times_s[first]
+    clocks_s = [bolus_s + time_s if dated else (bolus_s + time_s) % 86_400 for time_s in times_s]
+    start = f"{int(bolus_s % 86_400) // 3600:02d}{int(bolus_s % 86_400) // 60 % 60:02d}{int(bolus_s % 60):02d}"
+    stacks = [
+        make_stack("", series=n, after_bolus_s=clock_s - BOLUS_S, ContrastBolusStartTime=start)
+        for n, clock_s in enumerate(clocks_s)
+    ]
+    facts = facts_of(stacks)
+    assert bolus_start_s(facts) == bolus_s
+    assert [fact.clock_s - bolus_s for fact in facts] == list(times_s)
+
+
+def test_slices_on_both_sides_of_midnight_have_one_clock(make_stack: Make) -> None:
+    stack = make_stack("", slices=20)
+    frames = [replace(f, acquisition_time_s=(86_390.0 + n) % 86_400) for n, f in enumerate(stack.frames)]
+    assert replace(stack, frames=tuple(frames)).acquisition_time_s == 86_399.5
 
 
 def test_trigger_times_tell_the_parts_of_one_acquisition_time(make_stack: Make) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import warnings
 from pathlib import Path
@@ -8,12 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
+    RLELossless,
     generate_uid,
 )
 
@@ -137,6 +140,44 @@ def test_what_is_no_dicom_is_skipped(tmp_path, content):
     assert only_skipped(tmp_path).reason == "not DICOM"
 
 
+def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
+    file = written(image(), tmp_path / "open" / "image.dcm")
+    (tmp_path / "closed").mkdir()
+    listed = os.scandir
+
+    def scandir(place):
+        if Path(place).name == "closed":
+            raise PermissionError(13, "Permission denied", str(place))
+        return listed(place)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    found = quiet(tmp_path)
+    assert [frame.file for frame in found.frames] == [file]
+    reason = "a folder that cannot be read: check the permissions"
+    assert found.skipped == (Skipped(tmp_path / "closed", reason),)
+
+
+@pytest.mark.parametrize("frames", [20_000_000, 2])
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, DeflatedExplicitVRLittleEndian, RLELossless])
+def test_a_number_of_frames_that_is_not_there_makes_no_frames(tmp_path, syntax, frames):
+    dataset = image(NumberOfFrames=frames, syntax=syntax)
+    if syntax == RLELossless:
+        dataset.PixelData = encapsulate([bytes(ROWS * COLUMNS)])
+        dataset["PixelData"].VR, dataset["PixelData"].is_undefined_length = "OB", True
+    written(dataset, tmp_path / "image.dcm")
+    found = quiet(tmp_path).frames
+    # A deflated file's length tells only what is beyond all reason.
+    assert len(found) == (2 if syntax == DeflatedExplicitVRLittleEndian and frames == 2 else 1)
+    assert found[0].truncated or len(found) == 2
+
+
+def test_a_number_of_frames_beyond_the_functional_groups_makes_no_frames(tmp_path):
+    dataset = enhanced()
+    dataset.NumberOfFrames = 20_000_000
+    written(dataset, tmp_path / "image")
+    assert [frame.truncated for frame in quiet(tmp_path).frames] == [True] * 4
+
+
 def test_rubbish_behind_a_preamble_is_skipped(tmp_path):
     (tmp_path / "rubbish.dcm").write_bytes(b"\0" * 128 + b"DICM" + np.random.default_rng(3).bytes(3000))
     assert only_skipped(tmp_path).reason in ("damaged header", "no Modality: truncated, or no image")
@@ -204,6 +245,27 @@ def test_damaged_values_are_missing_and_nothing_is_printed(tmp_path, capfd, capl
     assert "private" not in printed
 
 
+def test_links_are_followed_once(tmp_path):
+    elsewhere = tmp_path / "archive"
+    written(image(1), elsewhere / "series" / "1.dcm")
+    written(image(2), elsewhere / "2.dcm")
+    folder = tmp_path / "in"
+    written(image(3), folder / "own" / "3.dcm")
+    (folder / "study").symlink_to(elsewhere)
+    (folder / "again").symlink_to(elsewhere)
+    (folder / "own" / "up").symlink_to(folder)
+    (elsewhere / "round").symlink_to(elsewhere / "series")
+    (folder / "one.dcm").symlink_to(elsewhere / "2.dcm")
+    (folder / "lost").symlink_to(tmp_path / "nowhere")
+    found = quiet(folder)
+    assert sorted(frame.header.InstanceNumber for frame in found.frames) == [1, 2, 3]
+    assert {skipped.reason for skipped in found.skipped} == {
+        "the same image as another file",
+        "cannot be read: check the disk and the permissions",
+    }
+    assert len(found.skipped) == 2
+
+
 def test_a_bar_is_shown_when_asked_for(tmp_path, capfd):
     written(image(), tmp_path / "image.dcm")
     scan(tmp_path)
@@ -251,6 +313,17 @@ def test_only_what_is_used_stays_in_memory(tmp_path):
     assert not any(tag.is_private for header in headers for tag in header.keys())  # noqa: SIM118
     names = [header.get_item("PatientName") for header in headers]
     assert names[0] is names[1] is names[2]
+
+
+def test_lossy_compression_stays_known(tmp_path):
+    tags = {
+        "LossyImageCompression": "01",
+        "LossyImageCompressionRatio": "8",
+        "LossyImageCompressionMethod": "ISO_15444_1",
+    }
+    written(image(**tags), tmp_path / "image")
+    (frame,) = quiet(tmp_path).frames
+    assert {keyword: str(frame.header[keyword].value) for keyword in tags} == tags
 
 
 def test_changing_one_header_leaves_the_others(tmp_path):

@@ -5,19 +5,30 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import os
+import re
 import shutil
-from collections.abc import Callable, Iterator
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
 import nibabel as nib
 import numpy as np
+import pydicom
 import pytest
 
 from scripts.domain.errors import ConfigurationError, DatasetError, StudyError
 from scripts.domain.phases import PHASES
+from scripts.domain.prediction import Prediction
+from scripts.engines.dicom_output import source_of
+from scripts.results.dicom.writing import write_dicom
+from scripts.results.lesions import analyse
 from scripts.studies.dicom import importing, study_import
+from scripts.studies.dicom.destination import Destination
 from scripts.studies.dicom.import_report import figure_file_name
 from scripts.studies.dicom.importing import ImportOutcome, import_studies
 from scripts.studies.dicom.stack import Stack
@@ -209,8 +220,218 @@ def test_a_full_disk_leaves_nothing_of_a_study(
         save(image, file)
 
     monkeypatch.setattr(study_import.nib, "save", fail)
-    assert "OSError" in only_failure(sent())
+    reason = "output_dir cannot be written: No space left on device. Free space or give another folder"
+    assert only_failure(sent()) == reason
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("two_studies")
+@pytest.mark.parametrize(("number", "tried"), [(28, 1), (30, 1), (13, 1), (5, 2)])
+def test_a_disk_that_stays_as_it_is_is_tried_once(
+    number: int, tried: int, sent: Callable[..., ImportOutcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Full, read-only and forbidden; an input or output error may be that of one file."""
+    calls = []
+
+    def fail(_: nib.Nifti1Image, file: Path) -> None:
+        calls.append(file)
+        raise OSError(number, os.strerror(number), str(file))
+
+    monkeypatch.setattr(study_import.nib, "save", fail)
+    outcome = sent()
+    assert len(calls) == tried
+    said = f"output_dir cannot be written: {os.strerror(number)}. Free space or give another folder"
+    assert [failed.reason for failed in outcome.failed] == [said, said if tried == 2 else f"not tried: {said}"]
+
+
+def test_a_report_that_cannot_be_written_is_said(
+    study: object, sent: Callable[..., ImportOutcome], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def fail(path: Path, *_: object) -> None:
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr(importing, "write_import_report", fail)
+    with pytest.raises(
+        ConfigurationError, match=r"cannot be written: No space left .* The studies are imported; the rep"
+    ):
+        sent()
+    assert len(find_cases(tmp_path / "out")) == 1
+    assert not (tmp_path / "out" / ".lock").exists()
+
+
+def test_an_error_of_no_disk_is_a_surprise(
+    study: object, sent: Callable[..., ImportOutcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError("PLANTED^NAME")
+
+    monkeypatch.setattr(study_import, "stacks_of", fail)
+    assert only_failure(sent()).startswith("the importer failed on it (OSError in test_importing.py")
+
+
+def test_another_import_into_the_same_folder_is_refused(
+    study: object, sent: Callable[..., ImportOutcome], tmp_path: Path
+) -> None:
+    other = Destination(tmp_path / "out")
+    with pytest.raises(ConfigurationError, match="another import is writing to output_dir"):
+        sent()
+    other.close()
+    assert not (tmp_path / "out").exists()
+    assert len(sent().studies) == 1
+    assert not (tmp_path / "out" / ".lock").exists()
+
+
+def test_an_import_that_is_killed_can_be_typed_again(
+    study: object, sent: Callable[..., ImportOutcome], tmp_path: Path
+) -> None:
+    """Killed while the first study is taken over, in a process of its own."""
+    script = (
+        "import os, signal, sys\n"
+        "from pathlib import Path\n"
+        "from scripts.studies.dicom import destination, importing\n"
+        "destination.Destination._write_row = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "importing.import_studies(sys.argv[1], sys.argv[2], register='none', progress=False)\n"
+    )
+    command = [sys.executable, "-c", script, tmp_path / "in", tmp_path / "out"]
+    bundle = Path(importing.__file__).parents[3]
+    assert subprocess.run(command, cwd=bundle, check=False).returncode == -signal.SIGKILL
+    left = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {".lock", ".salt", "imagesTs", "import"} < left
+    outcome = sent()
+    assert len(outcome.studies) == 1
+    there = {path.name for path in (tmp_path / "out").iterdir()}
+    assert there == {".salt", "imagesTs", "import", "import_report.html", "dataset.json", "subjects.csv"}
+    assert check_dataset(tmp_path / "out") == []
+
+
+def siemens(dicom_phantom: ModuleType, folder: Path) -> object:
+    """Series 7 to 11 of one description and without the start of the bolus, the last ones both delayed."""
+    parts = dicom_phantom.styles.phase_parts(dicom_phantom.Subject())
+    times_s = {"pre": -60.0, "arterial": 25.0, "portal_venous": 65.0, "delayed": 120.0, "later": 180.0}
+    parts["later"] = replace(parts["delayed"], phase="")
+    series = [
+        dicom_phantom.Series(
+            number=number,
+            role="dynamic",
+            description="t1_vibe_fs_tra_bh_dyn",
+            parts=(replace(parts[name], seconds=time_s),),
+            contrast=time_s > 0,
+            bolus_time=False,
+        )
+        for number, (name, time_s) in enumerate(times_s.items(), start=7)
+    ]
+    return dicom_phantom.filing.write_study(folder, series, dicom_phantom.Subject(), dicom_phantom.Filing())
+
+
+@pytest.mark.parametrize("spoil", ["truncate", "remove_slice"])
+def test_no_phase_takes_the_place_of_a_broken_one(
+    spoil: str, dicom_phantom: ModuleType, sent: Callable[..., ImportOutcome], tmp_path: Path
+) -> None:
+    bad, written = dicom_phantom.bad_input, siemens(dicom_phantom, tmp_path / "in")
+    if spoil == "truncate":
+        bad.truncate(written.of_role("arterial").files[6])
+    else:
+        bad.remove_slice(written.of_role("arterial"), 6)
+    outcome = sent()
+    reason = only_failure(outcome)
+    assert reason.startswith("series 8 cannot be used: 1 ")
+    assert "no arterial phase found" in reason
+    assert [row.series_number for row in outcome.failed[0].candidates] == [7, 9, 10, 11]
+    assert "8" in [str(each["series_number"]) for each in outcome.failed[0].left]
+
+
+def test_a_whole_siemens_study_is_taken(
+    dicom_phantom: ModuleType, sent: Callable[..., ImportOutcome], tmp_path: Path
+) -> None:
+    siemens(dicom_phantom, tmp_path / "in")
+    numbers = [phase["series_number"] for phase in sent().records[0]["phases"].values()]
+    assert numbers in ([7, 8, 9, 10], [7, 8, 9, 11])
+
+
+def test_philips_intensities_of_two_kinds_are_refused(
+    dicom_phantom: ModuleType, sent: Callable[..., ImportOutcome], tmp_path: Path
+) -> None:
+    written = dicom_phantom.philips_series(tmp_path / "in")
+    strip_private(written.of_role("delayed").files)
+    assert only_failure(sent()) == (
+        "some phases lack Philips' private scale slope (2005,100E), so their intensities cannot be compared: delayed. "
+        "Export again with private elements"
+    )
+
+
+def strip_private(files: Iterable[Path]) -> None:
+    for file in files:
+        dataset = pydicom.dcmread(file)
+        dataset.remove_private_tags()
+        dataset.save_as(file)
+
+
+def test_philips_intensities_without_their_scale_get_a_note(
+    dicom_phantom: ModuleType, sent: Callable[..., ImportOutcome], tmp_path: Path
+) -> None:
+    strip_private(dicom_phantom.philips_series(tmp_path / "in").files)
+    outcome = sent()
+    note = "Philips' private scale slope is missing: intensities of the phases may not be comparable"
+    assert outcome.records[0]["notes"] == [note]
+    assert note in importing.outcome_table(outcome)
+
+
+@pytest.mark.parametrize("name", ["Case^Salt", "Scanner^Series"])
+def test_a_patient_named_like_a_word_of_the_record(
+    name: str, dicom_phantom: ModuleType, sent: Callable[..., ImportOutcome], tmp_path: Path
+) -> None:
+    filing = dicom_phantom.Filing(patient=dicom_phantom.Patient(name=name, patient_id="NONE"))
+    dicom_phantom.separate_series(tmp_path / "in", filing=filing)
+    (study,) = sent().studies
+    record = json.loads((tmp_path / "out" / "import" / study.case.case / "import.json").read_text())
+    assert record["case"] == study.case.case
+    assert sent().already == (study.case.case,)
+
+
+def test_numbers_in_advice_survive_a_study_of_the_same_number(
+    dicom_phantom: ModuleType, sent: Callable[..., ImportOutcome], tmp_path: Path
+) -> None:
+    filing = dicom_phantom.Filing(patient=dicom_phantom.Patient(name="PLANTED^OTHER"))
+    written = dicom_phantom.ambiguous(tmp_path / "in", filing=filing)
+    for number, series in enumerate(written.series):
+        dicom_phantom.bad_input.edit(series.files, SeriesNumber=1001 + number, StudyID="1001", AccessionNumber="1002")
+    reason = only_failure(sent())
+    assert "[removed]" not in reason
+    assert re.search(r"--phases '\{.*\"100\d\".*\}'", reason)
+
+
+def test_series_that_share_a_number_are_named_by_their_uid(
+    dicom_phantom: ModuleType, sent: Callable[..., ImportOutcome], tmp_path: Path
+) -> None:
+    filing = dicom_phantom.Filing(patient=dicom_phantom.Patient(name="PLANTED^OTHER"))
+    written = dicom_phantom.ambiguous(tmp_path / "in", filing=filing, candidates=4)
+    for series in written.series:
+        dicom_phantom.bad_input.edit(series.files, SeriesNumber=10)
+    uids = {series.uid for series in written.series}
+    for options in ({}, {"phases": {"arterial": "10"}}):
+        outcome = sent(**options)
+        reason = only_failure(outcome)
+        assert "[removed]" not in reason
+        assert "<UID>" in reason
+        assert {row.override for row in outcome.failed[0].candidates} == uids
+        assert not any(uid in reason for uid in uids)
+        assert all(uid in importing.outcome_table(outcome) for uid in uids)
+    assert "arterial: '10' is 4 volumes. Name it by its UID" in reason
+    phases = {phase: series.uid for phase, series in zip(PHASES, written.series, strict=True)}
+    outcome = sent(phases=phases)
+    assert outcome.failed == ()
+    assert outcome.studies[0].sources["delayed"].series_uid == phases["delayed"]
+
+
+def test_a_series_number_that_is_none_is_no_bug(study: object, sent: Callable[..., ImportOutcome]) -> None:
+    for file in study.of_role("arterial").files:
+        content = file.read_bytes()
+        place = content.index(b"\x20\0\x11\0IS")
+        assert content[place + 6 : place + 10] == b"\x02\x0010"
+        file.write_bytes(content[: place + 8] + b"AB" + content[place + 10 :])
+    outcome = sent(phases={"delayed": "12"})
+    assert outcome.failed == ()
+    assert outcome.records[0]["phases"]["arterial"]["series_number"] is None
 
 
 # What a study becomes.
@@ -311,6 +532,23 @@ def test_floating_point_intensities_stay_so(
         image = nib.load(file)
         assert image.get_data_dtype() == np.float32
         np.testing.assert_allclose(image.get_fdata(), written.phases[phase].volume.array, rtol=1e-5, atol=1e-3)
+
+
+def test_a_mask_of_a_lossy_source_says_so(
+    study: object, dicom_phantom: ModuleType, sent: Callable[..., ImportOutcome], tmp_path: Path
+) -> None:
+    lossy = "LossyImageCompression"
+    tags = {lossy: "01", f"{lossy}Ratio": "8.0", f"{lossy}Method": "ISO_15444_1"}
+    dicom_phantom.bad_input.edit(study.of_role("arterial").files, **tags)
+    (imported,) = sent().studies
+    read = read_study(imported.case)
+    tumour = np.zeros(read.image.shape[1:], dtype=np.float32)
+    tumour[10:14, 10:14, 4:7] = 1.0
+    prediction = Prediction(tumour=tumour, regression=None, classification=None)
+    result, mask = analyse(read, prediction, model={"version": "0.1.0", "weights_sha256": "ab" * 32})
+    files = write_dicom(tmp_path / "result", study=read, result=result, mask=mask, source=source_of(imported))
+    written = pydicom.dcmread(files["segmentation"])
+    assert {keyword: str(written[keyword].value) for keyword in tags} == tags
 
 
 # Several studies, and again.

@@ -157,6 +157,12 @@ def test_a_sweep_takes_names_numbers_descriptions_and_paths_out() -> None:
     }
 
 
+def test_a_sweep_leaves_the_numbers_of_series_alone() -> None:
+    """Advice names series by them, and some systems number a study as they number its series."""
+    header = header_of(StudyID="1001", AccessionNumber="1002", SeriesNumber=1001)
+    assert Sweep.of([header]).text("series 1001 of 1002") == f"series 1001 of {REMOVED}"
+
+
 def test_a_sweep_leaves_ordinary_words_alone() -> None:
     header = header_of(PatientName="Li^Art", PatientID="7", StudyID="1", SeriesDescription="arterial")
     text = "series 7, slice 1 of 20: arterial by its time"

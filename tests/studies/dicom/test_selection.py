@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from types import ModuleType
@@ -81,6 +82,7 @@ def test_no_stacks_and_no_candidates_are_refused(make_stack: Make) -> None:
         ({"arterial": "7:3"}, "arterial: '7:3' is no such part"),
         ({"arterial": "2", "delayed": "2"}, "delayed: '2' is given to two phases"),
         ({"arterial": "8"}, "arterial: series 8 cannot be used: 1 missing slice"),
+        ({"arterial": "1.2.77"}, "arterial: there is no series '<UID>' in the study"),
     ],
 )
 def test_overrides_that_name_what_there_is_not(make_stack: Make, overrides: dict, message: str) -> None:
@@ -128,7 +130,107 @@ def test_pixels_that_cannot_be_read_leave_it_at_the_headers(make_stack: Make, ca
     caplog.set_level("INFO")
     selection = choose_phases(_untold(make_stack, 4))
     assert not selection.confident
-    assert "pixel data of a candidate cannot be read" in caplog.text
+    assert "by the signal of series 1: its pixel data cannot be read" in caplog.text
+
+
+def test_one_image_that_cannot_be_read_costs_its_own_signal_only(
+    make_stack: Make, phase_volume: Callable[..., np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One before the others; among them it might be a phase, and the others' signal is measured by all phases."""
+    shown = {2: 0, 3: 1, 4: 2, 5: 3}
+
+    def read(stack: Stack) -> np.ndarray:
+        if stack.series_number not in shown:
+            raise StudyError("no pixels")
+        return phase_volume(shown[stack.series_number], stack.shape)
+
+    monkeypatch.setattr(pixels, "read_volume", read)
+    selection = choose_phases(_untold(make_stack, 5))
+    assert _numbers(selection) == dict(zip(PHASES, (2, 3, 4, 5), strict=True))
+    del shown[3]
+    assert not choose_phases(_untold(make_stack, 5)).confident
+
+
+# Broken series
+
+SIEMENS_S = (-60.0, 25.0, 65.0, 120.0, 180.0)
+FAULT = ("1 missing slice: a gap of 12.0 mm",)
+
+
+def _siemens(
+    make_stack: Make, spoilt: int, spoil: dict, *, clocks: str = "clock", contrast: bool = True
+) -> list[Stack]:
+    """Series 7 to 11 of one description; number ``spoilt`` of them, from 0, is made with ``spoil``."""
+    return [
+        make_stack(
+            "t1_vibe_fs_tra_bh_dyn",
+            series=7 + number,
+            after_bolus_s=None if clocks == "none" else time_s,
+            contrast=contrast and time_s > 0,
+            bolus_time=clocks == "bolus" and time_s > 0,
+            **(spoil if number == spoilt else {}),
+        )
+        for number, time_s in enumerate(SIEMENS_S)
+    ]
+
+
+@pytest.mark.parametrize("clocks", ["bolus", "clock", "none"])
+@pytest.mark.parametrize("contrast", [True, False])
+@pytest.mark.parametrize("spoil", [{"faults": FAULT}, {"slices": 9}], ids=["a slice missing", "half of them missing"])
+@pytest.mark.parametrize("spoilt", range(5))
+def test_no_phase_takes_the_place_of_a_broken_one(
+    make_stack: Make, spoilt: int, spoil: dict, contrast: bool, clocks: str
+) -> None:
+    selection = choose_phases(_siemens(make_stack, spoilt, spoil, clocks=clocks, contrast=contrast))
+    right = {"pre": {7}, "arterial": {8}, "portal_venous": {9}, "delayed": {10, 11}}
+    assert all(number in right[phase] for phase, number in _numbers(selection).items())
+    if spoilt < 3:
+        assert not selection.confident or selection.missing == (PHASES[spoilt],)
+    assert 7 + spoilt not in [row.series_number for row in selection.candidates]
+    assert [item.stack.series_number for item in selection.left if item.broken] == [7 + spoilt]
+
+
+def test_a_broken_arterial_phase_is_missing(make_stack: Make) -> None:
+    selection = choose_phases(_siemens(make_stack, 1, {"faults": FAULT}))
+    assert selection.problem.startswith("no arterial phase found, to which the others are registered")
+    assert _reasons(selection)[8] == f"unusable geometry: {FAULT[0]}"
+    assert "number 2 of 4 candidates in time" in selection.candidates[1].evidence
+
+
+def test_a_broken_image_that_is_not_the_best_costs_nothing(make_stack: Make) -> None:
+    stacks = _dynamic(make_stack)
+    tags = {"contrast": True, "bolus_time": True, "faults": FAULT}
+    copy = make_stack("t1_vibe_dyn", series=20, after_bolus_s=33.0, **tags)
+    late = make_stack("t1_vibe_dyn", series=21, after_bolus_s=300.0, **tags)
+    fat = make_stack("t1_vibe_dyn_F", series=22, after_bolus_s=50.0, **tags)
+    few = make_stack("t1_vibe_dyn", series=23, after_bolus_s=50.0, slices=5, **tags)
+    selection = choose_phases([*stacks, copy, late, fat, few])
+    assert _numbers(selection) == dict(zip(PHASES, (1, 2, 3, 4), strict=True))
+    assert [item.stack.series_number for item in selection.left if item.broken] == [21]
+
+
+def test_the_better_one_of_two_is_missed_where_it_is_broken(make_stack: Make) -> None:
+    stacks = _dynamic(make_stack)
+    early = make_stack("t1_vibe_dyn", series=20, after_bolus_s=17.0, contrast=True, bolus_time=True)
+    broken = make_stack("t1_vibe_dyn", series=2, after_bolus_s=33.0, contrast=True, bolus_time=True, faults=FAULT)
+    selection = choose_phases([stacks[0], early, broken, *stacks[2:]])
+    assert selection.problem.startswith("no arterial phase found")
+
+
+def test_a_series_that_was_broken_off_and_repeated_costs_nothing(make_stack: Make) -> None:
+    stacks = _dynamic(make_stack)
+    tags = {"contrast": True, "bolus_time": True}
+    broken_off = make_stack("t1_vibe_dyn", series=20, after_bolus_s=70.0, slices=9, **tags)
+    repeated = make_stack("t1_vibe_dyn", series=21, after_bolus_s=88.0, **tags)
+    selection = choose_phases([*stacks[:2], broken_off, repeated, stacks[3]])
+    assert _numbers(selection) == dict(zip(PHASES, (1, 2, 21, 4), strict=True))
+
+
+def test_a_broken_series_without_positions_has_its_place_in_time(make_stack: Make) -> None:
+    stacks = _siemens(make_stack, 1, {"faults": ("no usable ImagePositionPatient in 20 of 20 images",)})
+    frames = tuple(replace(frame, position_mm=None, orientation=None) for frame in stacks[1].frames)
+    stacks[1] = replace(stacks[1], frames=frames)
+    assert choose_phases(stacks).problem.startswith("no arterial phase found")
 
 
 # Realistic studies
@@ -333,8 +435,14 @@ def test_series_of_one_number_are_named_by_their_uid(make_stack: Make) -> None:
     stacks = [make_stack("t1", series=7, uid=n) for n in range(5)]
     selection = choose_phases(stacks)
     assert [row.override for row in selection.candidates] == [stack.series_uid for stack in stacks]
-    with pytest.raises(ConfigurationError, match="'7' is 5 volumes"):
+    assert "1.2.3" not in selection.problem
+    example = json.loads(re.search(r"--phases '(\{.*\})'", selection.problem)[1])
+    assert set(example.values()) == {"<UID>"}
+    message = r"arterial: '7' is 5 volumes\. Name it by its UID\. There is <UID>\.$"
+    with pytest.raises(ConfigurationError, match=message):
         choose_phases(stacks, overrides={"arterial": "7"})
+    by_uid = {phase: stack.series_uid for phase, stack in zip(PHASES, stacks, strict=False)}
+    assert choose_phases(stacks, overrides=by_uid).confident
 
 
 def test_the_threshold_is_an_option(make_stack: Make) -> None:

@@ -6,7 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
+from pydicom.tag import Tag
 
 from scripts.studies.dicom.stack import Frame, Stack
 from scripts.studies.dicom.stacks import stacks_of
@@ -229,6 +231,33 @@ def test_stacks_come_in_the_order_of_studies_and_series_numbers():
     ]
     stacks = stacks_of(frames)
     assert [(s.study_uid, s.series_number) for s in stacks] == [("1.2", 9), ("1.2", 11), ("1.2", None), ("1.3", 2)]
+
+
+@pytest.mark.filterwarnings("ignore:Invalid value for VR IS")
+@pytest.mark.parametrize("number", [b"ABC ", b"7\\8 ", b""])
+def test_a_series_number_that_is_none_is_as_good_as_missing(number):
+    frames = [frame(k, k) for k in range(SLICES)]
+    for each in frames:
+        # As it comes from a file: nothing is converted before it is asked for.
+        each.header[0x0020, 0x0011] = RawDataElement(Tag(0x0020, 0x0011), "IS", len(number), number, 0, False, True)
+    (stack,) = stacks_of(frames)
+    assert stack.series_number is None
+    assert stack.faults == ()
+
+
+def test_an_echo_time_that_varies_in_its_last_digit_splits_nothing():
+    (stack,) = stacks_of([frame(k, k, EchoTime=(1.884, 1.886)[k % 2]) for k in range(SLICES)])
+    assert (stack.part, stack.faults) == ("", ())
+    echoes_ms = ((1.884, 1.886), (3.084, 3.086))
+    frames = [frame(k, 10 * n + k, EchoTime=echoes_ms[n][k % 2]) for n in range(2) for k in range(SLICES)]
+    assert [stack.part for stack in stacks_of(frames)] == ["echo 1.88 ms", "echo 3.08 ms"]
+
+
+@pytest.mark.parametrize("first", [0, 1, 2])
+def test_midnight_inside_a_phase_mixes_no_phases(first):
+    """A time per slice and no dates: midnight comes in the middle of one phase."""
+    stacks = stacks_of(series(lambda phase, k: {"acquisition_time_s": (86_398 + 100 * (phase - first) + k) % 86_400.0}))
+    assert phases_of(stacks) == IN_ORDER
 
 
 def test_nothing_gives_nothing():

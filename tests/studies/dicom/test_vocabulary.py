@@ -11,7 +11,8 @@ PHASES = {
     "pre": (
         "t1_vibe_fs_tra_bh_pre", "T1 VIBE nativ", "Ax LAVA PRE", "eTHRIVE ohne KM", "T1 FS sans injection",
         "T1 SIN CONTRASTE", "T1 basale", "THRIVE pre mdc", "sem contraste", "T1 zonder contrast", "blanco", "平扫",
-        "造影前", "조영 전", "C-pre", "unenhanced", "prekontrast",
+        "造影前", "조영 전", "C-pre", "unenhanced", "prekontrast", "LAVA-C", "C-", "W/O CONTRAST", "T1 wo contrast",
+        "T1 o. KM", "oKM", "VIBE o.KM", "LAVA w/o Gd",
     ),
     "early_arterial": (
         "early arterial", "LAVA ART EARLY", "früharteriell", "frueharterielle Phase",
@@ -31,7 +32,7 @@ PHASES = {
     "delayed": (
         "delayed", "eTHRIVE delay", "Spätphase", "spätvenös", "late venous", "late", "equilibrium", "Gleichgewicht",
         "temps tardif", "fase tardía", "fase tardiva", "équilibre", "late fase", "延迟期", "平衡相", "遅延相", "지연기",
-        "C+Delay", "transitional",
+        "C+Delay", "transitional", "LAVA DEL",
     ),
     "hepatobiliary": (
         "HBP 20min", "hepatobiliary", "leberspezifische Phase", "phase hépatobiliaire", "epatobiliare", "肝胆期",
@@ -51,6 +52,8 @@ NO_PHASE = (
     "artefact", "motion artifact", "artery", "t1_vibe_artefakt", "partial fourier", "preparation", "prescan", "lateral",
     "plate", "portable", "negative", "postal", "venc 50", "dyn", "t1_vibe_fs_tra_bh_dyn", "", "delta",
     "MRA arteriography", "spatial", "pre/art/pv/del", "pre + post", "arterial and portal", "LAVA 35s delay", "present",
+    "LAVA-C+", "eTHRIVE-C+", "Dyn -C +", "estudio del higado", "T1 del fegato", "W/WO CONTRAST", "LAVA 35s del",
+    "T1 with and without contrast", "w/o FS",
 )  # fmt: skip
 
 
@@ -124,6 +127,15 @@ def test_sequences_of_the_vendors(text: str) -> None:
         ("T1W art", ""),
         ("T1 同位相", "in_phase"),
         ("反相位", "opposed_phase"),
+        ("T1 VIBE FS en fase arterial", ""),
+        ("T1 FS en phase portale", ""),
+        ("T1 VIBE FS in fase arteriosa", ""),
+        ("T1 en phase d'équilibre", ""),
+        ("T1 en fase arteral", ""),
+        ("T1 EN FASE", "in_phase"),
+        ("T1 en phase", "in_phase"),
+        ("T1 in fase 2", "in_phase"),
+        ("arterial in phase", "in_phase"),
     ],
 )
 def test_components_of_dixon_sets(text: str, component: str) -> None:
@@ -151,7 +163,10 @@ def test_times(text: str, time_s: float | None) -> None:
 def test_contrast_agent_without_a_phase() -> None:
     assert read_description("Ax LAVA +C").contrast == "+C"
     assert read_description("t1 fs post Gd").contrast
+    assert read_description("Ax LAVA-C+").contrast == "+C"
     assert read_description("t1 ohne KM").contrast == ""
+    assert read_description("T1 W/O CONTRAST").contrast == ""
+    assert read_description("T1 W/WO CONTRAST").contrast == ""
     assert read_description("posterior coil").contrast == ""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
@@ -17,6 +18,7 @@ from ...domain.writing import replace_when_written
 from ..case import images_folder, phase_file_name
 from ..layout import DATASET_FILE, write_dataset_json
 from ..subjects_table import COLUMNS, SUBJECTS_FILE, TIME_COLUMNS, read_rows
+from .folder_lock import LOCK_FILE, FolderLock
 from .privacy import SALT_FILE, Salt
 
 IMPORT_FOLDER = "import"
@@ -24,42 +26,57 @@ RECORD_FILE = "import.json"
 SPLIT = "test"
 """Imported studies have no label, and only the test split may lack one."""
 
+UNWRITABLE = "output_dir cannot be written"
+
 _DATASET_NAME = "imported"
+
+_ASIDE = ".importing-"
+_LEFTOVER = re.compile(
+    rf"{re.escape(_ASIDE)}.*|\.\d+\.(?:{'|'.join(map(re.escape, (SUBJECTS_FILE, DATASET_FILE, SALT_FILE)))}|\w+\.html)"
+)
+"""What only an import that was killed leaves: a study's folder, or a file that was being written."""
 
 
 class Destination:
     """An output folder in the dataset layout, new or with the studies of earlier imports.
 
     A study's row of ``subjects.csv`` is written last: files without one are what an interrupted import left, and
-    are replaced.
+    are replaced. From its making until ``close`` no other import can have the folder.
 
     Args:
         folder: new, empty, or a dataset with ``subjects.csv``.
         salt_file: where the project's salt is kept; ``<folder>/.salt`` by default.
 
     Raises:
-        ConfigurationError: the folder holds something else, or was filled with another salt.
+        ConfigurationError: the folder holds something else, was filled with another salt, cannot be written to, or
+            another import has it.
         DatasetError: ``subjects.csv`` cannot be read.
     """
 
     def __init__(self, folder: Path, *, salt_file: Path | None = None) -> None:
         self.folder = folder
         self._table = folder / SUBJECTS_FILE
-        if folder.exists() and not folder.is_dir():
-            msg = f"output_dir {folder} is a file. Give a folder."
-            raise ConfigurationError(msg)
-        there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-        if there - {SALT_FILE} and not self._table.is_file():
-            msg = (
-                f"output_dir {folder} holds other things than a dataset with {SUBJECTS_FILE}. Give a new folder, or "
-                "the one of an earlier import."
-            )
-            raise ConfigurationError(msg)
-        self._existed = folder.exists()
-        self._rows = read_rows(self._table) if self._table.is_file() else []
         self._own_salt = salt_file is None
         self._salt_file = folder / SALT_FILE if salt_file is None else salt_file
-        self.salt = self._find_salt()
+        self._wrote_salt = False
+        self._rows: list[dict[str, str]] = []
+        self._made: list[Path] = []
+        self._lock: FolderLock | None = None
+        try:
+            self._require_dataset()
+            self._made = [place for place in (folder, *folder.parents) if not place.exists()]
+            folder.mkdir(parents=True, exist_ok=True)
+            self._lock = FolderLock(folder)
+            self._require_dataset()  # what another import may have made of it meanwhile
+            self._rows = self._read_rows()
+            self._remove_leftovers()
+            self.salt = self._find_salt()
+        except OSError as error:
+            self._leave()
+            raise ConfigurationError(unwritable(error)) from error
+        except BaseException:
+            self._leave()
+            raise
 
     @property
     def cases(self) -> set[str]:
@@ -79,7 +96,7 @@ class Destination:
     def aside(self) -> TemporaryDirectory:
         """A folder to prepare a study in, on the same disk, removed when its block ends."""
         self._keep_salt()
-        return TemporaryDirectory(dir=self.folder, prefix=".importing-")
+        return TemporaryDirectory(dir=self.folder, prefix=_ASIDE)
 
     def add(self, prepared: Path, case: str, *, site: str, times_s: Sequence[float | None]) -> tuple[Path, ...]:
         """Take over a study: its four images, then what is known about it, then its row.
@@ -115,14 +132,51 @@ class Destination:
 
     def close(self) -> None:
         """Describe the dataset for nnU-Net; without any study, leave the disk as it was before."""
-        if self._rows:
-            if not (self.folder / DATASET_FILE).exists():
-                write_dataset_json(self.folder, _DATASET_NAME, sum(row["split"] != SPLIT for row in self._rows))
-        elif not self._existed and self.folder.is_dir():
-            if self._own_salt:
-                self._salt_file.unlink(missing_ok=True)
+        try:
+            if self._rows and not (self.folder / DATASET_FILE).exists():
+                with suppress(OSError):  # of a full disk the studies have told; the next import makes up for it
+                    write_dataset_json(self.folder, _DATASET_NAME, sum(row["split"] != SPLIT for row in self._rows))
+        finally:
+            self._leave()
+
+    def _leave(self) -> None:
+        if not self._rows and self._own_salt and self._wrote_salt:
+            self._salt_file.unlink(missing_ok=True)
+        if self._lock is not None:
+            self._lock.release()
+        if not self._rows:
             with suppress(OSError):  # something else has come into it
-                self.folder.rmdir()
+                for place in self._made:
+                    place.rmdir()
+
+    def _require_dataset(self) -> None:
+        """Refuse a folder with a stranger's files.
+
+        Raises:
+            ConfigurationError: it is one, or no folder.
+        """
+        if self.folder.exists() and not self.folder.is_dir():
+            msg = f"output_dir {self.folder} is a file. Give a folder."
+            raise ConfigurationError(msg)
+        there = {path.name for path in self.folder.iterdir()} if self.folder.is_dir() else set()
+        there = {name for name in there - {SALT_FILE, LOCK_FILE} if not _LEFTOVER.fullmatch(name)}
+        # An import that was killed in its first study has not come to the table.
+        interrupted = there <= {images_folder(SPLIT), IMPORT_FOLDER} and self._salt_file.is_file()
+        if there and not interrupted and not self._table.is_file():
+            msg = (
+                f"output_dir {self.folder} holds other things than a dataset with {SUBJECTS_FILE}. Give a new folder, "
+                "or the one of an earlier import."
+            )
+            raise ConfigurationError(msg)
+
+    def _read_rows(self) -> list[dict[str, str]]:
+        return read_rows(self._table) if self._table.is_file() else []
+
+    def _remove_leftovers(self) -> None:
+        """Those of imports that were killed; nobody else is here, as the lock is held."""
+        for path in self.folder.iterdir():
+            if _LEFTOVER.fullmatch(path.name):
+                shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
     def _find_salt(self) -> Salt:
         if self._salt_file.exists():
@@ -145,19 +199,34 @@ class Destination:
         return salt
 
     def _keep_salt(self) -> None:
-        """Before the first name made with it can reach the disk."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        """Before the first name made with it can reach the disk.
+
+        Raises:
+            ConfigurationError: it cannot be written, or an import into another folder has come before with its own.
+        """
         if not self._salt_file.exists():
             self.salt.write(self._salt_file)
+            self._wrote_salt = True
+        elif Salt.read(self._salt_file).fingerprint != self.salt.fingerprint:
+            msg = f"{self._salt_file}: another import has made this salt meanwhile. Start this import again."
+            raise ConfigurationError(msg)
 
     def _write_row(self, case: str, site: str, times_s: Sequence[float | None]) -> None:
         times = ["" if time is None else f"{time:.6g}" for time in times_s]
         row = {"case": case, "class": "", "split": SPLIT, "fold": "", "site": site}
-        rows = [*self._rows, row | dict(zip(TIME_COLUMNS, times, strict=True))]
+        # Imports wait for each other, but a user may have edited the table.
+        before = self._read_rows()
+        rows = [*before, row | dict(zip(TIME_COLUMNS, times, strict=True))]
         # A user's own columns and values stay as they are.
-        columns = list(self._rows[0]) if self._rows else list(COLUMNS)
+        columns = list(before[0]) if before else list(COLUMNS)
         with replace_when_written(self._table) as aside, aside.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
             writer.writeheader()
             writer.writerows(rows)
         self._rows = rows
+
+
+def unwritable(error: OSError) -> str:
+    """What to say of a disk that does not take the dataset; without the path, which may name a patient's folder."""
+    reason = error.strerror or type(error).__name__
+    return f"{UNWRITABLE}: {reason}. Free space or give another folder"

@@ -36,12 +36,12 @@ BODY_SHARE = 0.15
 VESSEL_SHARE = 0.01
 TISSUE_SHARES = (0.5, 0.9)
 LEAST_TISSUE = 0.02
-MOST_CANDIDATES = 16
+LEAST_CANDIDATES, MOST_CANDIDATES = 3, 16
 LEAST_FIT = -8.0
 
 
 def signal_fits(
-    stacks: Sequence[Stack], read: Callable[[Stack], np.ndarray]
+    stacks: Sequence[Stack], read: Callable[[Stack], np.ndarray | None]
 ) -> tuple[dict[Stack, np.ndarray], dict[Stack, str]]:
     """Log penalties of every state by the signal of vessels and tissue.
 
@@ -51,16 +51,20 @@ def signal_fits(
 
     Args:
         stacks: candidates of one study.
-        read: gives ``(columns, rows, slices)`` of a stack, comparable between stacks.
+        read: gives ``(columns, rows, slices)`` of a stack, comparable between stacks; None where it cannot be read,
+            and nothing is said of that one.
 
     Returns:
         ``(states,)`` per stack and a sentence per stack; both empty where the pixels cannot tell. Where nothing
         enhances, every state is penalised: the candidates are no dynamic study.
     """
-    if not 3 <= len(stacks) <= MOST_CANDIDATES:
+    if not LEAST_CANDIDATES <= len(stacks) <= MOST_CANDIDATES:
         return {}, {}
     points_mm = _points_mm(stacks[0])
-    sampled = np.stack([_sample(stack, read(stack), points_mm) for stack in stacks])
+    samples = {stack: _sample(stack, volume, points_mm) for stack in stacks if (volume := read(stack)) is not None}
+    if len(samples) < LEAST_CANDIDATES:
+        return {}, {}
+    stacks, sampled = list(samples), np.stack(list(samples.values()))
     everywhere = np.isfinite(sampled).all(axis=0)
     curves = sampled[:, everywhere]
     if not curves.size:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from pydicom.dataset import Dataset
 
-from .stack import Stack
+from .stack import SECONDS_A_DAY, Stack, past_midnight
 from .vocabulary import Words, read_description
 
 _AGENT_PHASES = {
@@ -111,11 +111,13 @@ def bolus_start_s(facts: Sequence[Facts]) -> float | None:
 
     Some scanners write the time of the registration, or one per series.
     """
-    starts_s = [fact.bolus_start_s for fact in facts if fact.bolus_start_s is not None]
+    starts_s = past_midnight([fact.bolus_start_s for fact in facts if fact.bolus_start_s is not None])
     if not starts_s or max(starts_s) - min(starts_s) > SAME_BOLUS_S:
         return None
-    after_s = [fact.clock_s - starts_s[0] for fact in facts if fact.clock_s is not None]
-    return starts_s[0] if any(5.0 < time_s < 400.0 for time_s in after_s) else None
+    clocks_s = [fact.clock_s for fact in facts if fact.clock_s is not None]
+    # It comes without a date, so midnight may lie between it and the images.
+    possible_s = (starts_s[0] + days * SECONDS_A_DAY for days in (0, 1, -1))
+    return next((start_s for start_s in possible_s if any(5.0 < time_s - start_s < 400.0 for time_s in clocks_s)), None)
 
 
 def sentences(fact: Facts, others: Sequence[Facts]) -> list[str]:
@@ -200,7 +202,8 @@ def _clocks(stacks: Sequence[Stack]) -> Mapping[Stack, tuple[float | None, bool]
     known_s = [time_s for time_s, _ in clocks.values() if time_s is not None]
     if len({uid for uid, _ in series}) > 1 and known_s and max(known_s) - min(known_s) <= SAME_TIME_S:
         return dict.fromkeys(stacks, (None, False))  # one time for all: an anonymiser's work
-    return clocks
+    later = dict(zip(known_s, past_midnight(known_s), strict=True))
+    return {stack: (later.get(time_s), shared) for stack, (time_s, shared) in clocks.items()}
 
 
 def _clock_s(stack: Stack) -> float | None:

@@ -45,10 +45,12 @@ class Left:
     Args:
         stack: which.
         reason: in neutral words.
+        broken: whether it would have been a candidate, were it whole.
     """
 
     stack: Stack
     reason: str
+    broken: bool = False
 
 
 def sort_out(facts: Sequence[Facts], *, keep: Sequence[Stack] = ()) -> tuple[list[Facts], list[Left]]:
@@ -75,20 +77,15 @@ def sort_out(facts: Sequence[Facts], *, keep: Sequence[Stack] = ()) -> tuple[lis
                 candidates.remove(fact)
 
     leave(_own_reason)
-    for is_worse, least in (
-        (_derived, 1),
-        (_unlike_t1, 2),
-        (_out_of_phase, 2),
-        (_other_part, 2),
-        (_worded_anatomy, 2),
-    ):
+    for is_worse, least in _WORSE:
         if sum(not is_worse(fact) for fact in candidates) >= least:
             leave(is_worse)
     leave(_other_plane(candidates))
     leave(_other_place(candidates))
     leave(_short(candidates))
     leave(_same_moment(candidates))
-    left = [Left(fact.stack, reasons[fact.stack]) for fact in facts if fact.stack in reasons]
+    broken = {fact.stack for fact in _broken([fact for fact in facts if fact.stack in reasons], candidates)}
+    left = [Left(fact.stack, reasons[fact.stack], fact.stack in broken) for fact in facts if fact.stack in reasons]
     return candidates, left
 
 
@@ -98,7 +95,39 @@ def name_of(stack: Stack) -> str:
     return f"{series}, part {stack.part_index + 1}" if stack.part or stack.part_index else series
 
 
+def _broken(left: Sequence[Facts], candidates: Sequence[Facts]) -> list[Facts]:
+    """Those that show a moment of which no candidate is an image, and would be candidates if their files were whole.
+
+    Without them the next phase in time would seem to be theirs.
+    """
+    short, elsewhere, plane = _short(candidates), _other_place(candidates), _other_plane(candidates)
+    broken: list[Facts] = []
+    for fact in left:
+        if _kind_reason(fact) or len(fact.stack.frames) < LEAST_SLICES:
+            continue
+        if any(is_worse(fact) and not any(map(is_worse, candidates)) for is_worse, _ in _WORSE):
+            continue
+        lies = all(None not in (frame.position_mm, frame.orientation, frame.spacing_mm) for frame in fact.stack.frames)
+        if lies and (plane(fact) or elsewhere(fact)):
+            continue
+        if not fact.stack.faults and not short(fact):
+            continue
+        if not any(_is_same_acquisition(fact, other) for other in (*candidates, *broken)):
+            broken.append(fact)
+    return broken
+
+
 def _own_reason(fact: Facts) -> str:
+    reason = _kind_reason(fact)
+    if reason:
+        return reason
+    if fact.stack.faults:
+        return f"unusable geometry: {'; '.join(fact.stack.faults)}"
+    slices = len(fact.stack.frames)
+    return f"too few slices: {slices}, at least {LEAST_SLICES} are needed" if slices < LEAST_SLICES else ""
+
+
+def _kind_reason(fact: Facts) -> str:
     for kind, names in _IMAGE_TYPES.items():
         if names & set(fact.image_type):
             return kind
@@ -106,12 +135,7 @@ def _own_reason(fact: Facts) -> str:
         return f'{fact.words.kind} (the description has the term "{fact.words.kind_term}")'
     if fact.weighting:
         return fact.weighting
-    if fact.component == "fat":
-        return "fat image of a Dixon set"
-    if fact.stack.faults:
-        return f"unusable geometry: {'; '.join(fact.stack.faults)}"
-    slices = len(fact.stack.frames)
-    return f"too few slices: {slices}, at least {LEAST_SLICES} are needed" if slices < LEAST_SLICES else ""
+    return "fat image of a Dixon set" if fact.component == "fat" else ""
 
 
 def _derived(fact: Facts) -> str:
@@ -141,6 +165,10 @@ def _worded_anatomy(fact: Facts) -> str:
     if not fact.words.anatomy or fact.phase_word:
         return ""
     return f'other anatomy (the description has the term "{fact.words.anatomy}")'
+
+
+_WORSE = ((_derived, 1), (_unlike_t1, 2), (_out_of_phase, 2), (_other_part, 2), (_worded_anatomy, 2))
+"""Reasons that count only where at least so many stacks are without them."""
 
 
 def _other_plane(candidates: Sequence[Facts]) -> Callable[[Facts], str]:

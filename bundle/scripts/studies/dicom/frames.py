@@ -20,8 +20,10 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, MediaStorageDirectorySto
 from tqdm import tqdm
 
 from ...domain.errors import DatasetError
-from .pixels import PHILIPS_SCALE_SLOPE, ends_early, locate_pixel_data
-from .stack import Frame
+from .attributes import KEPT, OTHER_MODALITIES
+from .pixels import PHILIPS_SCALE_SLOPE, ends_early, frame_bytes, locate_pixel_data
+from .signature import START_BYTES, looks_like_dicom
+from .stack import SECONDS_A_DAY, Frame
 
 # pydicom quotes a value that breaks its rules in a warning, and a value may be a name. Elements are converted when they
 # are first asked for, anywhere, so that silencing the warnings of a block of code would not be enough.
@@ -30,146 +32,6 @@ config.settings.reading_validation_mode = config.IGNORE
 READERS = 4
 """Files read at once: parsing holds Python's lock, but a file on a network share is mostly waited for."""
 
-SECONDS_A_DAY = 86_400
-
-OTHER_MODALITIES = frozenset(
-    (
-        "CR",
-        "CT",
-        "DX",
-        "KO",
-        "NM",
-        "OT",
-        "PR",
-        "PT",
-        "REG",
-        "RTDOSE",
-        "RTPLAN",
-        "RTSTRUCT",
-        "SC",
-        "SEG",
-        "SR",
-        "US",
-        "XA",
-    )
-)
-"""Named where a file is skipped for them; anything else in that place may be free text."""
-
-KEPT = (
-    # Who and when: for grouping, for salted ids, and for the results that go back into the study.
-    "SpecificCharacterSet",
-    "PatientName",
-    "PatientID",
-    "PatientBirthDate",
-    "PatientSex",
-    "AccessionNumber",
-    "StudyID",
-    "StudyInstanceUID",
-    "StudyDate",
-    "StudyTime",
-    "StudyDescription",
-    "SeriesInstanceUID",
-    "SeriesNumber",
-    "SeriesDate",
-    "SeriesTime",
-    "SeriesDescription",
-    "SOPClassUID",
-    "SOPInstanceUID",
-    "InstanceNumber",
-    "AcquisitionNumber",
-    "AcquisitionDate",
-    "AcquisitionTime",
-    "AcquisitionDateTime",
-    "ContentDate",
-    "ContentTime",
-    "TimezoneOffsetFromUTC",
-    # What was imaged, with what and how.
-    "Modality",
-    "Manufacturer",
-    "ManufacturerModelName",
-    "MagneticFieldStrength",
-    "BodyPartExamined",
-    "AnatomicRegionSequence",
-    "PatientPosition",
-    "ProtocolName",
-    "SequenceName",
-    "PulseSequenceName",
-    "ImageType",
-    "FrameType",
-    "DerivationDescription",
-    "ComplexImageComponent",
-    "AcquisitionContrast",
-    "VolumetricProperties",
-    "ScanningSequence",
-    "SequenceVariant",
-    "ScanOptions",
-    "MRAcquisitionType",
-    "EchoPulseSequence",
-    "Spoiling",
-    "SteadyStatePulseSequence",
-    "InversionRecovery",
-    "InversionTime",
-    "SpectrallySelectedSuppression",
-    "RepetitionTime",
-    "EchoTime",
-    "EffectiveEchoTime",
-    "EchoNumbers",
-    "EchoTrainLength",
-    "FlipAngle",
-    "DiffusionBValue",
-    "NumberOfAverages",
-    "AcquisitionDuration",
-    "FrameAcquisitionDuration",
-    "FrameAcquisitionDateTime",
-    "FrameReferenceDateTime",
-    # Contrast agent and time.
-    "ContrastBolusAgent",
-    "ContrastBolusAgentSequence",
-    "ContrastBolusRoute",
-    "ContrastBolusVolume",
-    "ContrastBolusStartTime",
-    "ContrastBolusStopTime",
-    "ContrastBolusTotalDose",
-    "ContrastFlowRate",
-    "ContrastBolusIngredient",
-    "ContrastBolusAgentPhase",
-    "ContrastBolusAgentAdministered",
-    "ContrastBolusAgentDetected",
-    "TemporalPositionIdentifier",
-    "TemporalPositionIndex",
-    "TemporalPositionTimeOffset",
-    "NumberOfTemporalPositions",
-    "TemporalResolution",
-    "TriggerTime",
-    "NominalCardiacTriggerDelayTime",
-    # Geometry.
-    "FrameOfReferenceUID",
-    "PositionReferenceIndicator",
-    "ImagePositionPatient",
-    "ImageOrientationPatient",
-    "SliceThickness",
-    "SpacingBetweenSlices",
-    "SliceLocation",
-    "Rows",
-    "Columns",
-    "PixelSpacing",
-    "StackID",
-    "InStackPositionNumber",
-    # Stored values.
-    "SamplesPerPixel",
-    "PhotometricInterpretation",
-    "BitsAllocated",
-    "BitsStored",
-    "HighBit",
-    "PixelRepresentation",
-    "NumberOfFrames",
-    "RescaleSlope",
-    "RescaleIntercept",
-    "RescaleType",
-    "BurnedInAnnotation",
-)
-"""Attributes that stay in memory. A header has hundreds more, and a study thousands of headers."""
-
 _PHILIPS_CREATOR = (0x2005, 0x0010)
 _SHARED_GROUPS = Tag("SharedFunctionalGroupsSequence")
 _FRAME_GROUPS = Tag("PerFrameFunctionalGroupsSequence")
@@ -177,6 +39,9 @@ _FRAME_GROUPS = Tag("PerFrameFunctionalGroupsSequence")
 _KEPT_TAGS = frozenset(Tag(tag_for_keyword(name)) for name in KEPT) | {Tag(PHILIPS_SCALE_SLOPE), Tag(_PHILIPS_CREATOR)}
 _READ_TAGS = [*_KEPT_TAGS, _SHARED_GROUPS, _FRAME_GROUPS]
 _SINGLE_FRAME_NAMES = {Tag("EffectiveEchoTime"): Tag("EchoTime"), Tag("FrameType"): Tag("ImageType")}
+
+_HIGHEST_DEFLATION = 1032
+"""Bytes that one byte of a deflated file can become."""
 
 Element = DataElement | RawDataElement
 
@@ -227,10 +92,9 @@ def scan(folder: str | Path, *, progress: bool = True) -> Scan:
     if not folder.is_dir():
         msg = f"{folder}: no such folder. Give the folder that holds the DICOM studies."
         raise DatasetError(msg)
-    files = sorted(Path(place) / name for place, _, names in os.walk(folder) for name in names)
+    files, skipped = _files_below(folder)
     shared = _SharedElements()
     found: dict[tuple, list[Frame]] = {}
-    skipped: list[Skipped] = []
     with warnings.catch_warnings(), ThreadPoolExecutor(READERS) as pool:
         warnings.simplefilter("ignore")  # pydicom's warnings about damaged files name them with their folders
         results = pool.map(lambda file: _read_file(file, shared), files)
@@ -245,6 +109,24 @@ def scan(folder: str | Path, *, progress: bool = True) -> Scan:
                     found[_identity(result[0])] = result
                 skipped.append(Skipped(surplus[0].file, "the same image as another file"))
     return Scan(tuple(frame for frames in found.values() for frame in frames), tuple(skipped))
+
+
+def _files_below(folder: Path) -> tuple[list[Path], list[Skipped]]:
+    """Every file, those behind links included, and the folders that cannot be looked into."""
+    files: list[Path] = []
+    skipped: list[Skipped] = []
+
+    def unreadable(error: OSError) -> None:
+        skipped.append(Skipped(Path(error.filename), "a folder that cannot be read: check the permissions"))
+
+    visited = {os.path.realpath(folder)}
+    for place, folders, names in os.walk(folder, onerror=unreadable, followlinks=True):
+        files += [Path(place) / name for name in names]
+        # A link may lead up again, or to a folder that is read under its own name too.
+        folders.sort(key=lambda name, place=place: (os.path.islink(os.path.join(place, name)), name))
+        real = {name: os.path.realpath(os.path.join(place, name)) for name in folders}
+        folders[:] = [name for name in folders if real[name] not in visited and not visited.add(real[name])]
+    return sorted(files), skipped
 
 
 class _SharedElements:
@@ -265,7 +147,7 @@ class _SharedElements:
 def _read_file(file: Path, shared: _SharedElements) -> list[Frame] | Skipped:
     try:
         with file.open("rb") as opened:
-            if not _looks_like_dicom(opened.read(132)):
+            if not looks_like_dicom(opened.read(START_BYTES)):
                 return Skipped(file, "not DICOM")
             opened.seek(0)
             read = dcmread(opened, force=True, stop_before_pixels=True, specific_tags=_READ_TAGS)
@@ -273,22 +155,19 @@ def _read_file(file: Path, shared: _SharedElements) -> list[Frame] | Skipped:
             if reason:
                 return Skipped(file, reason)
             truncated = False
+            size = os.fstat(opened.fileno()).st_size
             if read.file_meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
-                size = os.fstat(opened.fileno()).st_size
                 pixels = locate_pixel_data(opened, read)
                 if pixels is None and opened.tell() < size:
                     return Skipped(file, "no image in it")
                 truncated = pixels is None or ends_early(opened, pixels, read)
+            elif _frame_count(read) * frame_bytes(read) > size * _HIGHEST_DEFLATION:
+                truncated = True
             return _frames(file, read, shared, truncated=truncated)
     except OSError:
         return Skipped(file, "cannot be read: check the disk and the permissions")
     except Exception:  # pydicom raises many kinds for one thing: a header that makes no sense
         return Skipped(file, "damaged header")
-
-
-def _looks_like_dicom(start: bytes) -> bool:
-    # Old archives left the preamble out: such a file begins with an element of group 0002 or 0008.
-    return start[128:132] == b"DICM" or start[:4] in (b"\x08\x00\x05\x00", b"\x08\x00\x08\x00", b"\x02\x00\x00\x00")
 
 
 def _unusable(header: Dataset) -> str:
@@ -314,7 +193,9 @@ def _frames(file: Path, read: Dataset, shared: _SharedElements, *, truncated: bo
     top = {tag: shared.shared(read.get_item(tag)) for tag in read.keys() if tag in _KEPT_TAGS}  # noqa: SIM118
     per_frame = read.get("PerFrameFunctionalGroupsSequence")
     if not per_frame:
-        return [_frame(file, index, _header(top, read), truncated) for index in range(_frame_count(read))]
+        # With fewer pixels than NumberOfFrames says, the number itself may be what is damaged.
+        count = 1 if truncated else _frame_count(read)
+        return [_frame(file, index, _header(top, read), truncated) for index in range(count)]
     for item in read.get("SharedFunctionalGroupsSequence") or ():
         top |= _lifted(item, shared)
     return [

@@ -43,9 +43,8 @@ def in_order(frames: Sequence[Frame]) -> tuple[Frame, ...]:
 
 def instance_order(frame: Frame) -> tuple[int, int, str, int]:
     """Sort key: by InstanceNumber, unnumbered ones last and by file name, then by the frame's number in its file."""
-    number = frame.header.get("InstanceNumber")
     try:
-        return 0, int(number), "", frame.index
+        return 0, int(frame.header.get("InstanceNumber")), "", frame.index
     except (TypeError, ValueError):
         return 1, 0, str(frame.file), frame.index
 

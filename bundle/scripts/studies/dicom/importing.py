@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from traceback import extract_tb
 from typing import Any
 
 from tqdm import tqdm
 
 from ...domain.entry import entry_point
-from ...domain.errors import ConfigurationError, DatasetError, MTINetError, StudyError
+from ...domain.errors import ConfigurationError, DatasetError, MTINetError, StudyError, where_raised
 from ...domain.phases import PHASES
 from ...domain.switches import is_on
 from ..registration import METHODS
-from .destination import Destination
+from .destination import UNWRITABLE, Destination, unwritable
 from .frames import Scan, Skipped, scan
 from .import_report import REPORT_FILE, outcome_table, write_import_report
 from .privacy import Sweep, case_id, patient_id, quiet_libraries
 from .selection import Candidate
-from .stack import Frame
+from .stack import Frame, series_number
 from .study_import import ImportedStudy, ImportOptions, UndecidedStudyError, import_study
+
+_LASTING = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
+"""What ails a disk for the next study too."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +137,8 @@ def import_studies(
         What became of every study; none needs to have been imported.
 
     Raises:
-        ConfigurationError: an argument is wrong; nothing is written.
+        ConfigurationError: an argument is wrong, or another import is writing to the folder, and nothing is written;
+            or the report cannot be written.
         DatasetError: no such folder, or nothing in it that is a study; nothing is written.
     """
     source, output = Path(input_dir).resolve(), Path(output_dir).resolve()
@@ -142,9 +147,11 @@ def import_studies(
         msg = f"output_dir {output} lies in input_dir, so the next import would read it. Give a folder outside."
         raise ConfigurationError(msg)
     destination = Destination(output, salt_file=None if salt_file is None else Path(salt_file).resolve())
-    with quiet_libraries():
-        found = scan(source, progress=progress)
-        return _import_all(found, destination, options, progress=progress)
+    with closing(destination), quiet_libraries():
+        outcome = _import_all(scan(source, progress=progress), destination, options, progress=progress)
+        if destination.cases:
+            _report(destination, outcome)
+    return outcome
 
 
 def _import_all(found: Scan, destination: Destination, options: ImportOptions, *, progress: bool) -> ImportOutcome:
@@ -156,34 +163,38 @@ def _import_all(found: Scan, destination: Destination, options: ImportOptions, *
         raise DatasetError(msg)
     _require_known_series(options.phases, found.frames)
     studies, failed, already, records = [], [], [], []
-    try:
-        for study_uid, frames in tqdm(by_study.items(), desc="Importing", unit="study", disable=not progress):
-            headers = [frame.header for frame in frames]
-            sweep = Sweep() if options.keep_identity else Sweep.of(headers, (frame.file for frame in frames))
-            case = case_id(
-                destination.salt,
-                study_uid=study_uid,
-                patient_id=patient_id(headers),
-                keep_identity=options.keep_identity,
-            )
-            if case in destination.cases:
-                already.append(case)
-                continue
-            try:
-                study, record = import_study(frames, case, destination, options, sweep)
-            except UndecidedStudyError as error:
-                reason, left = sweep.text(str(error)), sweep.content(error.left)
-                failed.append(FailedStudy(case, len(frames), reason, error.candidates, tuple(left)))
-            except MTINetError as error:
-                failed.append(FailedStudy(case, len(frames), sweep.text(str(error))))
-            except Exception as error:  # one study's surprise must not cost the others, nor its message their privacy
-                failed.append(FailedStudy(case, len(frames), _surprise(error)))
-            else:
-                studies.append(study)
-                records.append(record)
-    finally:
-        destination.close()
-    outcome = ImportOutcome(
+    disk = ""
+    for study_uid, frames in tqdm(by_study.items(), desc="Importing", unit="study", disable=not progress):
+        headers = [frame.header for frame in frames]
+        sweep = Sweep() if options.keep_identity else Sweep.of(headers, (frame.file for frame in frames))
+        case = case_id(
+            destination.salt,
+            study_uid=study_uid,
+            patient_id=patient_id(headers),
+            keep_identity=options.keep_identity,
+        )
+        if case in destination.cases:
+            already.append(case)
+            continue
+        if disk:
+            failed.append(FailedStudy(case, len(frames), f"not tried: {disk}"))
+            continue
+        try:
+            study, record = import_study(frames, case, destination, options, sweep)
+        except UndecidedStudyError as error:
+            reason, left = sweep.text(str(error)), sweep.content(error.left)
+            failed.append(FailedStudy(case, len(frames), reason, error.candidates, tuple(left)))
+        except MTINetError as error:
+            failed.append(FailedStudy(case, len(frames), sweep.text(str(error))))
+        except Exception as error:  # one study's surprise must not cost the others, nor its message their privacy
+            number = error.errno if isinstance(error, OSError) else None
+            reason = _surprise(error) if number is None else unwritable(error)
+            failed.append(FailedStudy(case, len(frames), reason))
+            disk = reason if number in _LASTING else ""
+        else:
+            studies.append(study)
+            records.append(record)
+    return ImportOutcome(
         output_dir=destination.folder,
         studies=tuple(studies),
         failed=tuple(failed),
@@ -191,18 +202,25 @@ def _import_all(found: Scan, destination: Destination, options: ImportOptions, *
         skipped=Counter(skipped.reason for skipped in found.skipped),
         records=tuple(records),
     )
-    if destination.cases:
+
+
+def _report(destination: Destination, outcome: ImportOutcome) -> None:
+    """Write the report, unless the disk has refused studies already.
+
+    Raises:
+        ConfigurationError: the disk refuses the report, and no study has told of it.
+    """
+    try:
         write_import_report(destination.folder / REPORT_FILE, outcome, destination.records())
-    return outcome
+    except OSError as error:
+        if not any(UNWRITABLE in failed.reason for failed in outcome.failed):
+            msg = f"{unwritable(error)}. The studies are imported; the report on them is not written"
+            raise ConfigurationError(msg) from error
 
 
 def _surprise(error: Exception) -> str:
     """Where something unforeseen went wrong; its message may quote the study, so it is left out."""
-    place = extract_tb(error.__traceback__)[-1]
-    return (
-        f"the importer failed on it ({type(error).__name__} in {Path(place.filename).name}, line {place.lineno}). "
-        "Report this line to the authors"
-    )
+    return f"the importer failed on it ({where_raised(error)}). Report this line to the authors"
 
 
 def _files(skipped: Sequence[Skipped]) -> str:
@@ -262,7 +280,7 @@ def _require_known_series(phases: Mapping[str, str], frames: Sequence[Frame]) ->
         ConfigurationError: naming the phase.
     """
     headers = [frame.header for frame in frames]
-    known = {str(value) for header in headers for value in (header.get("SeriesNumber"), header.SeriesInstanceUID)}
+    known = {str(value) for header in headers for value in (series_number(header), header.SeriesInstanceUID)}
     for phase, series in phases.items():
         if series.partition(":")[0] not in known:
             msg = f"phases gives {phase} the series {series}, which no study in input_dir has."

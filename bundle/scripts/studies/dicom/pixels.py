@@ -107,7 +107,7 @@ def locate_pixel_data(opened: BinaryIO, header: Dataset) -> PixelData | None:
 
 
 def ends_early(opened: BinaryIO, pixels: PixelData, header: Dataset) -> bool:
-    """Whether a file is shorter than its pixel data: cut off, or with fewer pixels than its matrix has.
+    """Whether a file is shorter than its pixel data: cut off, or with fewer pixels than its matrix and frames have.
 
     Args:
         opened: the file; it is moved.
@@ -115,9 +115,9 @@ def ends_early(opened: BinaryIO, pixels: PixelData, header: Dataset) -> bool:
         header: with rows, columns and bits.
     """
     size = opened.seek(0, os.SEEK_END)
+    frames = int(header.get("NumberOfFrames") or 1)
     if pixels.length is not None:
-        frames = int(header.get("NumberOfFrames") or 1)
-        return size < pixels.offset + pixels.length or pixels.length < _frame_bytes(header) * frames
+        return size < pixels.offset + pixels.length or pixels.length < frame_bytes(header) * frames
     # Encapsulated: items one after another, each with its length, until a delimiter.
     place, items = pixels.offset, 0
     while place + 8 <= size:
@@ -127,7 +127,7 @@ def ends_early(opened: BinaryIO, pixels: PixelData, header: Dataset) -> bool:
             break
         place += 8 + length
         items += 1
-    return place > size or items < 2  # the first item is a table of offsets, not an image
+    return place > size or items < 1 + frames  # the first item is a table of offsets, not an image
 
 
 def read_volume(stack: Stack) -> np.ndarray:
@@ -187,7 +187,7 @@ def intensity_scaling(frame: Frame) -> tuple[float, float]:
 
 def philips_scale_slope(header: Dataset) -> float | None:
     """Philips' private scale slope (2005,100E); None for other vendors, whose element of that number means else."""
-    if "philips" not in str(header.get("Manufacturer", "") or "").lower():
+    if not is_philips(header):
         return None
     element = header.get(PHILIPS_SCALE_SLOPE)
     value = None if element is None else element.value
@@ -197,6 +197,11 @@ def philips_scale_slope(header: Dataset) -> float | None:
         )
     number = _number(value)
     return number if number is not None and number > 0 else None
+
+
+def is_philips(header: Dataset) -> bool:
+    """Whether a Philips scanner made the image."""
+    return "philips" in str(header.get("Manufacturer", "") or "").lower()
 
 
 def stack_name(stack: Stack) -> str:
@@ -250,14 +255,18 @@ def _require_grey(layout: Dataset, where: str) -> None:
     raise StudyError(msg)
 
 
-def _frame_bytes(layout: Dataset) -> int:
-    """Bytes of one uncompressed frame."""
+def frame_bytes(layout: Dataset) -> int:
+    """Bytes of one uncompressed frame.
+
+    Args:
+        layout: with rows, columns and bits.
+    """
     samples = int(layout.get("SamplesPerPixel") or 1)
     return int(layout.Rows) * int(layout.Columns) * samples * int(layout.get("BitsAllocated") or 16) // 8
 
 
 def _uncompressed(opened: BinaryIO, offset: int, index: int, layout: Dataset) -> np.ndarray:
-    size = _frame_bytes(layout)
+    size = frame_bytes(layout)
     opened.seek(offset + index * size)
     content = opened.read(size)
     if len(content) < size:

@@ -42,7 +42,7 @@ _IDENTIFYING = (
     "SeriesInstanceUID",
     "FrameOfReferenceUID",
 )
-"""Besides PatientName; whatever else names a person is not even read (``frames.KEPT``). Descriptions are not among
+"""Besides PatientName; whatever else names a person is not even read (``attributes.KEPT``). Descriptions are not among
 them: theirs are the words in which phases are spoken of, and what chooses phases never quotes them."""
 
 _SHORTEST_NAME = 3
@@ -184,9 +184,11 @@ class Sweep:
 
     Args:
         pattern: finds the values; None finds nothing.
+        spared: stay wherever they stand.
     """
 
     pattern: re.Pattern[str] | None = None
+    spared: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, headers: Iterable[Dataset], files: Iterable[Path] = ()) -> Sweep:
@@ -197,18 +199,23 @@ class Sweep:
             files: as they were opened, absolute.
         """
         values: set[str] = set()
+        # Advice names series by number, and a study's number may be the same.
+        numbers: set[str] = set()
         for header in headers:
+            numbers |= {str(int(number)) for number in _texts(header, "SeriesNumber") if number.isdecimal()}
             for name in _texts(header, "PatientName"):
                 values |= {name, *(word for word in re.split(r"[\W_]+", name) if len(word) >= _SHORTEST_NAME)}
             for keyword in _IDENTIFYING:
                 values |= {value for value in _texts(header, keyword) if len(value) >= _SHORTEST_VALUE}
         for file in files:
             values |= {str(file), str(file.parent)}
-        return cls(_pattern(sorted(values - {""}, key=len, reverse=True)))
+        return cls(_pattern(sorted(values - {""}, key=len, reverse=True)), frozenset(numbers))
 
     def text(self, text: str) -> str:
         """A text without the values."""
-        return text if self.pattern is None else self.pattern.sub(REMOVED, text)
+        if self.pattern is None:
+            return text
+        return self.pattern.sub(lambda found: found[0] if found[0] in self.spared else REMOVED, text)
 
     def content(self, content: Any) -> Any:
         """What goes into JSON, every text in it swept; the keys are the importer's own."""

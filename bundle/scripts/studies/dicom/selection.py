@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
 
-from ...domain.errors import ConfigurationError, StudyError
+from ...domain.errors import StudyError
 from ...domain.phases import PHASES, REFERENCE_PHASE
 from .enhancement import signal_fits
-from .evidence import facts_of, sentences
+from .evidence import Facts, facts_of, sentences
 from .exclusion import Left, name_of, sort_out
+from .overrides import named_stacks, shown, value_of
 from .stack import Stack
 from .timeline import Placed, place
 
@@ -84,7 +85,8 @@ class Selection:
     Args:
         phases: by name, in the order of ``PHASES``; empty where the choice is not sure. A phase that the study lacks
             is not in it.
-        left: every other stack, with the reason; the candidates are missing where the choice is not sure.
+        left: every other stack, with the reason; the candidates are missing where the choice is not sure. A phase
+            whose only image, or whose best one, is a broken stack is missing.
         confident: whether ``phases`` can be used.
         problem: one line that says what is not sure and what to do; empty where confident.
         candidates: every stack that may be a contrast phase, in the order of time.
@@ -142,16 +144,14 @@ def choose_phases(
     if len({stack.study_uid for stack in stacks}) > 1:
         msg = "the series belong to several studies. Choose the phases of one study at a time."
         raise StudyError(msg)
-    named = _named(stacks, overrides or {})
-    candidates, left = sort_out(facts_of(stacks), keep=tuple(named.values()))
-    placed = place(candidates, named=named)
-    choices = _choices(placed, named)
-    said: dict[Stack, str] = {}
-    if candidates and not _is_sure(choices, threshold):
-        fits, said = _signals(candidates)
-        if fits:
-            placed = place(candidates, named=named, signals=fits)
-            choices = _choices(placed, named)
+    named = named_stacks(stacks, overrides or {})
+    facts = facts_of(stacks)
+    candidates, left = sort_out(facts, keep=tuple(named.values()))
+    broken = {item.stack for item in left if item.broken}
+    # What is broken takes its place in time, or the phase after it would seem to be its own.
+    timed = [fact for fact in facts if fact in candidates or (candidates and fact.stack in broken)]
+    everything, choices, said = _decide(timed, candidates, named, broken, threshold)
+    placed = [item for item in everything if item.facts.stack not in broken]
     evidence = {item.facts.stack: _evidence(item, placed, named, said) for item in placed}
     rows = tuple(_row(item, stacks, evidence[item.facts.stack]) for item in placed)
     problem = _problem(choices, threshold, rows, placed)
@@ -172,53 +172,29 @@ def choose_phases(
     return Selection(phases, left + unused, confident=True, candidates=rows)
 
 
-def _named(stacks: Sequence[Stack], overrides: Mapping[str, object]) -> dict[str, Stack]:
-    named: dict[str, Stack] = {}
-    for phase, value in overrides.items():
-        if phase not in PHASES:
-            msg = f"--phases: there is no phase {phase!r}. The phases are {', '.join(PHASES)}."
-            raise ConfigurationError(msg)
-        stack = _by_name(stacks, phase, str(value).strip())
-        if stack in named.values():
-            msg = f"--phases: {phase}: {value!r} is given to two phases. Name a series or part of its own for each."
-            raise ConfigurationError(msg)
-        if stack.faults:
-            msg = f"--phases: {phase}: {name_of(stack)} cannot be used: {'; '.join(stack.faults)}. Name another one."
-            raise ConfigurationError(msg)
-        named[phase] = stack
-    return named
+def _decide(
+    timed: Sequence[Facts],
+    candidates: Sequence[Facts],
+    named: Mapping[str, Stack],
+    broken: Set[Stack],
+    threshold: float,
+) -> tuple[list[Placed], dict[str, _Choice], dict[Stack, str]]:
+    """What each stack is and which are chosen: by the headers, and where they leave doubts by the pixels."""
+    placed = place(timed, named=named)
+    choices = _choices(placed, named, broken)
+    # Signals are told as shares of their range over the study, which nobody knows where a phase of it is broken.
+    if not candidates or broken or _is_sure(choices, threshold):
+        return placed, choices, {}
+    fits, said = _signals(candidates)
+    if fits:
+        placed_by_signal = place(timed, named=named, signals=fits)
+        choices_by_signal = _choices(placed_by_signal, named, broken)
+        if not _passes_over(placed_by_signal, choices_by_signal, fits):
+            return placed_by_signal, choices_by_signal, said
+    return placed, choices, said
 
 
-def _by_name(stacks: Sequence[Stack], phase: str, value: str) -> Stack:
-    series, _, part = value.partition(":")
-    matches = [stack for stack in stacks if series in (stack.series_uid, str(stack.series_number))]
-    there_is = f"There is {', '.join(sorted({value_of(stack, stacks) for stack in stacks}, key=_natural))}."
-    if not matches:
-        msg = f"--phases: {phase}: there is no series {value!r} in the study. {there_is}"
-        raise ConfigurationError(msg)
-    if part:
-        matches = [stack for stack in matches if str(stack.part_index + 1) == part]
-    if len(matches) == 1:
-        return matches[0]
-    what = "no such part" if not matches else f"{len(matches)} volumes"
-    msg = f"--phases: {phase}: {value!r} is {what}. Name one, with its part after a colon. {there_is}"
-    raise ConfigurationError(msg)
-
-
-def value_of(stack: Stack, stacks: Sequence[Stack]) -> str:
-    """What ``--phases`` takes for a stack: its SeriesNumber where that is unique, otherwise its SeriesInstanceUID."""
-    number = stack.series_number
-    unique = number is not None and len({other.series_uid for other in stacks if other.series_number == number}) == 1
-    series = str(number) if unique else stack.series_uid
-    parts = sum(other.series_uid == stack.series_uid for other in stacks)
-    return f"{series}:{stack.part_index + 1}" if parts > 1 else series
-
-
-def _natural(value: str) -> tuple:
-    return tuple((0, int(piece), "") if piece.isdigit() else (1, 0, piece) for piece in value.split(":"))
-
-
-def _choices(placed: Sequence[Placed], named: Mapping[str, Stack]) -> dict[str, _Choice]:
+def _choices(placed: Sequence[Placed], named: Mapping[str, Stack], broken: Set[Stack]) -> dict[str, _Choice]:
     choices = {}
     for phase in PHASES:
         if phase in named:
@@ -229,12 +205,18 @@ def _choices(placed: Sequence[Placed], named: Mapping[str, Stack]) -> dict[str, 
         rivals = [item for item in free if item.state == phase]
         if phase == "arterial" and not rivals:
             rivals = [item for item in free if item.state == "early_arterial"]
+        # A series that was broken off is usually repeated; one whose files are damaged is the one that was meant.
+        whole = [item for item in rivals if item.facts.stack not in broken]
+        rivals = [item for item in rivals if item in whole or item.facts.stack.faults or not whole]
         if not rivals:
             absent = 1.0 - max((item.probabilities[phase] for item in free), default=0.0)
             choices[phase] = _Choice(None, absent)
             continue
         best = max(rivals, key=lambda item: _rank(item, phase))
-        choices[phase] = _Choice(best, best.probability(phase), _why(best, rivals, phase))
+        if best.facts.stack in broken:
+            choices[phase] = _Choice(None, best.probability(phase))
+            continue
+        choices[phase] = _Choice(best, best.probability(phase), _why(best, whole, phase))
     return choices
 
 
@@ -266,14 +248,24 @@ def _is_sure(choices: Mapping[str, _Choice], threshold: float) -> bool:
     )
 
 
-def _signals(candidates: Sequence) -> tuple[dict[Stack, np.ndarray], dict[Stack, str]]:
+def _passes_over(placed: Sequence[Placed], choices: Mapping[str, _Choice], fits: Mapping[Stack, np.ndarray]) -> bool:
+    """Whether an image of which the pixels told nothing lies between those that were chosen by them."""
+    orders = [choice.placed.order for choice in choices.values() if choice.placed is not None]
+    silent = [item.order for item in placed if item.facts.stack not in fits]
+    return any(min(orders, default=0) < order < max(orders, default=0) for order in silent)
+
+
+def _signals(candidates: Sequence[Facts]) -> tuple[dict[Stack, np.ndarray], dict[Stack, str]]:
     from .pixels import read_volume  # decoding libraries are needed for the last resort only
 
-    try:
-        return signal_fits([fact.stack for fact in candidates], read_volume)
-    except (StudyError, OSError):
-        logger.info("The phases cannot be told by their signal: the pixel data of a candidate cannot be read.")
-        return {}, {}
+    def read(stack: Stack) -> np.ndarray | None:
+        try:
+            return read_volume(stack)
+        except (StudyError, OSError):
+            logger.info("Nothing can be told by the signal of %s: its pixel data cannot be read.", name_of(stack))
+            return None
+
+    return signal_fits([fact.stack for fact in candidates], read)
 
 
 def _evidence(
@@ -291,7 +283,7 @@ def _evidence(
         lines.append("the header does not tell the injection: its time is supposed from the times between the images")
     elif item.facts.words.time_s is not None:
         lines.append(f"the description gives {item.facts.words.time_s:.0f} s")
-    lines.append(f"number {item.order + 1} of {len(placed)} candidates in time")
+    lines.append(f"number {placed.index(item) + 1} of {len(placed)} candidates in time")
     if stack in said:
         lines.append(said[stack])
     return tuple(lines)
@@ -333,7 +325,7 @@ def _problem(
     for phase in doubtful:
         choice = choices[phase].placed
         guess = next((value for value, item in values.items() if item is choice), "<series uid or number>")
-        guesses[phase] = guess
+        guesses[phase] = shown(guess)
     return f"{what}. Look at the candidates and name the phases, for example --phases '{json.dumps(guesses)}'."
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from pydicom.dataset import Dataset
+
+SECONDS_A_DAY = 86_400
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,8 +81,7 @@ class Stack:
     @property
     def series_number(self) -> int | None:
         """SeriesNumber, where there is one."""
-        number = self.header.get("SeriesNumber")
-        return None if number is None else int(number)
+        return series_number(self.header)
 
     @property
     def description(self) -> str:
@@ -90,7 +92,7 @@ class Stack:
     def acquisition_time_s(self) -> float | None:
         """Median over the frames of the seconds after midnight."""
         times_s = [frame.acquisition_time_s for frame in self.frames if frame.acquisition_time_s is not None]
-        return float(np.median(times_s)) if times_s else None
+        return float(np.median(past_midnight(times_s))) if times_s else None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -124,3 +126,22 @@ class Stack:
         affine[:3, 2] = step
         affine[:3, 3] = start
         return np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine
+
+
+def series_number(header: Dataset) -> int | None:
+    """SeriesNumber; None where it is missing or no whole number."""
+    try:
+        return int(header.get("SeriesNumber"))
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def past_midnight(times_s: Sequence[float]) -> list[float]:
+    """Times of day of one study, in one order: where midnight lies between them, those after it are a day later.
+
+    Args:
+        times_s: seconds after midnight; of files without dates each day begins at 0.
+    """
+    if not times_s or max(times_s) - min(times_s) <= SECONDS_A_DAY / 2:
+        return list(times_s)
+    return [time_s + SECONDS_A_DAY if time_s < SECONDS_A_DAY / 2 else time_s for time_s in times_s]

@@ -15,7 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from .geometry import faults_of, in_order, instance_order, position_numbers, same_plane
-from .stack import Frame, Stack
+from .stack import Frame, Stack, past_midnight
+
+ECHO_TOLERANCE_MS = 0.1
+"""Echoes of a series are at least half a millisecond apart."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +54,9 @@ def _place_in_study(stack: Stack) -> tuple[str, float, str]:
 
 def _stacks_of_series(frames: list[Frame]) -> list[Stack]:
     families: dict[_Family, list[Frame]] = defaultdict(list)
+    echoes_ms = _echoes_ms(frames)
     for frame in frames:
-        families[_Family.of(frame)].append(frame)
+        families[_Family.of(frame, echoes_ms)].append(frame)
     stacks: list[Stack] = []
     for family in sorted(families):
         planes = _planes(families[family])
@@ -81,12 +85,12 @@ class _Family:
     b_value: float
 
     @classmethod
-    def of(cls, frame: Frame) -> _Family:
+    def of(cls, frame: Frame, echoes_ms: dict[float, float]) -> _Family:
         image_type = frame.header.get("ImageType") or ()
         words = (image_type,) if isinstance(image_type, str) else tuple(image_type)
         return cls(
             image_type=tuple(str(word).strip().upper() for word in words),
-            echo_time_ms=round(_number(frame, "EchoTime", default=0.0), 2),
+            echo_time_ms=echoes_ms[_echo_time_ms(frame)],
             b_value=_number(frame, "DiffusionBValue", default=0.0),
         )
 
@@ -103,6 +107,21 @@ class _Family:
         if len({family.b_value for family in families}) > 1:
             names.append(f"b {self.b_value:g}")
         return ", ".join(names)
+
+
+def _echoes_ms(frames: Iterable[Frame]) -> dict[float, float]:
+    """Which echo of a series each EchoTime belongs to, as the shortest of that echo: one may vary in its last digit."""
+    echoes_ms: dict[float, float] = {}
+    last_ms = first_ms = -np.inf
+    for time_ms in sorted({_echo_time_ms(frame) for frame in frames}):
+        if time_ms - last_ms > ECHO_TOLERANCE_MS:
+            first_ms = time_ms
+        echoes_ms[time_ms], last_ms = round(first_ms, 2), time_ms
+    return echoes_ms
+
+
+def _echo_time_ms(frame: Frame) -> float:
+    return _number(frame, "EchoTime", default=0.0)
 
 
 def _planes(frames: list[Frame]) -> list[list[Frame]]:
@@ -154,6 +173,8 @@ def _volumes(frames: list[Frame]) -> list[_Volume]:
         values = [value_of(frame) for frame in frames]
         if None in values:
             continue
+        if name == "acquisition time":
+            values = past_midnight(values)
         parts = _by_value(frames, positions, values, repeats) or _by_rank(frames, positions, values, repeats)
         if parts:
             return _named(parts, name)
@@ -233,7 +254,8 @@ def _split_that_cures(frames: list[Frame], counts: np.ndarray) -> list[_Volume]:
             groups[value_of(frame)].append(frame)
         if None in groups or len(groups) == 1:
             continue
-        parts = [groups[value] for value in sorted(groups)]
+        later = past_midnight(list(groups)) if name == "acquisition time" else list(groups)
+        parts = [group for _, group in sorted(zip(later, groups.values(), strict=True), key=lambda pair: pair[0])]
         if not any(faults_of(in_order(part)) for part in parts):
             return _named(parts, name)
     return []
@@ -245,6 +267,7 @@ def _named(parts: list[list[Frame]], name: str, remark: str = "") -> list[_Volum
 
 def _number(frame: Frame, keyword: str, *, default: float | None = None) -> float | None:
     try:
-        return float(frame.header.get(keyword))
+        value = float(frame.header.get(keyword))
     except (TypeError, ValueError):
         return default
+    return value if np.isfinite(value) else default

@@ -12,7 +12,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-from ...domain.errors import StudyError
+from ...domain.errors import ConfigurationError, StudyError
 from ...domain.phases import NOMINAL_TIMES_S, PHASES, REFERENCE_PHASE
 from ..case import Case, phase_file_name
 from ..registration_figure import draw_registration
@@ -20,6 +20,7 @@ from .alignment import Aligned, Volume, align, as_stored, read_phase
 from .destination import RECORD_FILE, SPLIT, Destination
 from .exclusion import name_of
 from .import_report import figure_file_name
+from .pixels import is_philips, philips_scale_slope
 from .privacy import Sweep, identity, same_patient
 from .record import grid_record, left_records, phase_record, scanner
 from .selection import Candidate, Selection, choose_phases
@@ -33,7 +34,7 @@ _JPEG_QUALITY = 85
 
 
 class UndecidedStudyError(StudyError):
-    """The phases cannot be told with confidence.
+    """The phases cannot be told with confidence, or what the user named for them is not there.
 
     Args:
         message: one neutral line.
@@ -100,10 +101,10 @@ def import_study(
         )
         raise StudyError(msg)
     stacks = stacks_of(frames)
-    selection = choose_phases(stacks, overrides=_own_overrides(options.phases, stacks))
-    _require_four_phases(selection)
+    selection = _four_phases(stacks, options.phases)
     sources = {phase: selection.phases[phase].stack for phase in PHASES}
     times_s, notes = _times(selection, sources)
+    notes += _scale_notes(sources)
     with destination.aside() as prepared:
         folder = Path(prepared)
         reference = read_phase(REFERENCE_PHASE, sources[REFERENCE_PHASE])
@@ -121,8 +122,6 @@ def import_study(
                 figure.savefig(folder / figure_file_name(phase), pil_kwargs={"quality": _JPEG_QUALITY})
 
         record = {
-            "case": case,
-            "salt": destination.salt.fingerprint,
             "identity": identity(frames[0].header) if options.keep_identity else None,
             "scanner": scanner(sources),
             "grid": grid_record(sources[REFERENCE_PHASE]),
@@ -130,11 +129,15 @@ def import_study(
             "left": left_records(selection.left),
             "notes": notes,
         }
-        record = sweep.content(record)
+        # Their own names say nothing of the patient, whose name may be a part of them.
+        record = {"case": case, "salt": destination.salt.fingerprint} | sweep.content(record)
         (folder / RECORD_FILE).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
         files = destination.add(folder, case, site=record["scanner"], times_s=times_s)
     known = tuple(nominal if time is None else time for time, nominal in zip(times_s, NOMINAL_TIMES_S, strict=True))
-    study = Case(case=case, phase_files=files, split=SPLIT, site=record["scanner"], times_s=known)
+    nominal = tuple(phase for phase, time in zip(PHASES[1:], times_s[1:], strict=True) if time is None)
+    study = Case(
+        case=case, phase_files=files, split=SPLIT, site=record["scanner"], times_s=known, nominal_times=nominal
+    )
     return ImportedStudy(study, sources), record
 
 
@@ -144,19 +147,23 @@ def _own_overrides(phases: Mapping[str, str], stacks: Sequence[Stack]) -> dict[s
     return {phase: series for phase, series in phases.items() if "." not in series or series.partition(":")[0] in own}
 
 
-def _require_four_phases(selection: Selection) -> None:
-    """Refuse a study of which not every phase is known.
+def _four_phases(stacks: Sequence[Stack], phases: Mapping[str, str]) -> Selection:
+    """Choose the phases, and refuse a study of which not every one is known.
 
     Raises:
         UndecidedStudyError: with what there is to choose from.
     """
+    try:
+        selection = choose_phases(stacks, overrides=_own_overrides(phases, stacks))
+    except ConfigurationError as error:  # of the overrides: the next ones are chosen from the same table
+        raise UndecidedStudyError(str(error), choose_phases(stacks)) from error
     if selection.confident and not selection.missing:
-        return
+        return selection
     # What is broken is the likeliest reason why a phase is not found, so it goes into the same line.
     broken = [
-        f"{name_of(left.stack)} cannot be used: {'; '.join(left.stack.faults)}."
+        f"{name_of(left.stack)} cannot be used: {'; '.join(left.stack.faults) or left.reason}."
         for left in selection.left
-        if left.stack.faults and left.stack.faults[0] in left.reason
+        if left.broken or (left.stack.faults and left.stack.faults[0] in left.reason)
     ]
     if selection.missing and selection.confident:
         missing = ", ".join(selection.missing)
@@ -180,6 +187,27 @@ def _times(selection: Selection, sources: Mapping[str, Stack]) -> tuple[list[flo
     if len({str(stack.header.get("FrameOfReferenceUID", "")) for stack in sources.values()}) > 1:
         notes.append("the phases have different frames of reference: the patient may have moved on the table")
     return times_s, notes
+
+
+def _scale_notes(sources: Mapping[str, Stack]) -> list[str]:
+    """A note where Philips' intensities may have a gain of their own in each phase.
+
+    Raises:
+        StudyError: some have it for sure.
+    """
+    headers = {phase: [frame.header for frame in stack.frames] for phase, stack in sources.items()}
+    if not any(is_philips(header) for phase in headers.values() for header in phase):
+        return []
+    lacking = [phase for phase in headers if any(philips_scale_slope(header) is None for header in headers[phase])]
+    if not lacking:
+        return []
+    if any(philips_scale_slope(header) is not None for phase in headers.values() for header in phase):
+        msg = (
+            "some phases lack Philips' private scale slope (2005,100E), so their intensities cannot be compared: "
+            f"{', '.join(lacking)}. Export again with private elements"
+        )
+        raise StudyError(msg)
+    return ["Philips' private scale slope is missing: intensities of the phases may not be comparable"]
 
 
 def _on_reference(phase: str, stack: Stack, reference: Volume, method: str) -> tuple[np.ndarray, Aligned | None]:

@@ -1,0 +1,1 @@
+"""Active learning played through on labelled studies: which strategy needs the fewest readings?"""

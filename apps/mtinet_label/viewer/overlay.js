@@ -1,0 +1,295 @@
+// The reader's mask, drawn over whichever series is displayed and edited in any of them.
+
+import { CLASSES } from './classes.js';
+import { gridOf, nearest, resampled, toVoxel, toWorld, voxels } from './grid.js';
+
+const PREFIX = 'mtinet:';
+const AFTER_EDIT_MS = 120;
+
+/**
+ * One labelmap for each displayed series, all showing one mask.
+ *
+ * A series' labelmap lies on its own voxels. What the reader changes in one is carried to the others voxel by voxel,
+ * so that nothing but the change is ever resampled twice.
+ */
+export class Overlay {
+  /** @param services - OHIF's. @param onEdit - called after the reader changed the mask. */
+  constructor(services, onEdit) {
+    this.services = services;
+    this.onEdit = onEdit;
+    this.layers = new Map();
+    this.followed = new WeakSet();
+    this.seen = new Map();
+    this.here = null;
+    this.base = null;
+    this.lastEdited = null;
+    this.activeClass = CLASSES[0].value;
+    this.cornerstone = window.cornerstone;
+    this.tools = window.cornerstoneTools;
+    const { segmentationService, viewportGridService, cornerstoneViewportService } = services;
+    this.subscriptions = [
+      segmentationService.subscribe(segmentationService.EVENTS.SEGMENTATION_DATA_MODIFIED, ({ segmentationId }) => {
+        this.noticed(segmentationId);
+      }),
+      ...[viewportGridService.EVENTS.GRID_STATE_CHANGED, viewportGridService.EVENTS.VIEWPORTS_READY].map(event =>
+        viewportGridService.subscribe(event, () => this.refresh())
+      ),
+      cornerstoneViewportService.subscribe(cornerstoneViewportService.EVENTS.VIEWPORT_DATA_CHANGED, () =>
+        this.refresh()
+      ),
+    ];
+  }
+
+  destroy() {
+    this.subscriptions.forEach(({ unsubscribe }) => unsubscribe());
+    clearTimeout(this.pending);
+    this.clear();
+  }
+
+  clear() {
+    for (const layer of this.layers.values()) this.services.segmentationService.remove(layer.id);
+    this.layers.clear();
+    this.base = null;
+    this.lastEdited = null;
+  }
+
+  get hasMask() {
+    return this.base !== null;
+  }
+
+  /** The display set in the active viewport, or null. */
+  get displaySet() {
+    const { viewportGridService } = this.services;
+    const { viewports, activeViewportId } = viewportGridService.getState();
+    return this.displaySetIn(viewports.get(activeViewportId));
+  }
+
+  displaySetIn(viewport) {
+    const uid = viewport?.displaySetInstanceUIDs?.[0];
+    const displaySet = uid && this.services.displaySetService.getDisplaySetByUID(uid);
+    return displaySet?.Modality === 'MR' && displaySet.imageIds?.length ? displaySet : null;
+  }
+
+  geometry(displaySet) {
+    return gridOf(displaySet.imageIds.map(id => this.cornerstone.metaData.get('imagePlaneModule', id)));
+  }
+
+  /** Show another mask; an empty one on the active series where it is null. */
+  async setMask(mask) {
+    const displaySet = this.displaySet;
+    if (mask === null && displaySet === null) throw new Error('Open a series of the study first.');
+    this.base = mask ?? this.empty(displaySet);
+    this.lastEdited = null;
+    for (const layer of this.layers.values()) {
+      layer.data = resampled(this.base, layer.grid).data;
+      this.write(layer);
+    }
+    await this.refresh();
+  }
+
+  empty(displaySet) {
+    const { grid } = this.geometry(displaySet);
+    return { grid, data: new Uint8Array(voxels(grid)) };
+  }
+
+  /** The mask as the reader left it, and the series on whose voxels it lies. */
+  current() {
+    clearTimeout(this.pending);
+    this.collect();
+    const layer = this.lastEdited ?? this.layers.get(this.displaySet?.displaySetInstanceUID);
+    if (layer === undefined) throw new Error('There is no mask yet.');
+    return { mask: { grid: layer.grid, data: layer.data.slice() }, series: layer.series };
+  }
+
+  /** Phases are read by comparison: every viewport shows the slice that the reader looks at in one of them. */
+  follow() {
+    const { viewportGridService, cornerstoneViewportService } = this.services;
+    for (const [viewportId, { displaySetInstanceUIDs }] of viewportGridService.getState().viewports) {
+      const viewport = cornerstoneViewportService.getCornerstoneViewport(viewportId);
+      const element = viewport?.element;
+      const displaySet = this.displaySetIn({ displaySetInstanceUIDs });
+      if (!element || displaySet === null) continue;
+      if (this.here?.study === displaySet.StudyInstanceUID) this.showSlice(viewportId, displaySet, this.here.world);
+      if (this.followed.has(element)) continue;
+      this.followed.add(element);
+      element.addEventListener('mouseenter', () => { this.hovered = viewportId; });
+      element.addEventListener(this.cornerstone.Enums.Events.STACK_NEW_IMAGE, ({ detail }) => {
+        this.showed(viewportId, detail.imageId);
+      });
+      this.showed(viewportId, viewport.getCurrentImageId?.());
+    }
+  }
+
+  showed(viewportId, imageId) {
+    const { viewports, activeViewportId } = this.services.viewportGridService.getState();
+    const displaySet = this.displaySetIn(viewports.get(viewportId));
+    const image = displaySet?.imageIds.indexOf(imageId) ?? -1;
+    if (image < 0) return;
+    const uid = displaySet.displaySetInstanceUID;
+    const came = this.seen.get(viewportId) !== uid;
+    this.seen.set(viewportId, uid);
+    const known = this.here?.study === displaySet.StudyInstanceUID;
+    const { grid, sliceOf } = this.geometry(displaySet);
+    if (known && sliceOf[image] === sliceAt(grid, this.here.world)) return;
+    const leads = viewportId === (viewports.has(this.hovered) ? this.hovered : activeViewportId);
+    if (known && (came || !leads)) {
+      // OHIF may still be busy with the series' first image.
+      setTimeout(() => this.showSlice(viewportId, displaySet, this.here.world));
+    } else {
+      const [columns, rows] = grid.shape;
+      this.jumpTo(toWorld(grid, [(columns - 1) / 2, (rows - 1) / 2, sliceOf[image]]));
+    }
+  }
+
+  /** Put the mask over every displayed series; one call at a time. */
+  refresh() {
+    this.refreshing = (this.refreshing ?? Promise.resolve()).then(() => this.draw()).catch(error => {
+      console.error('MTI-Net overlay:', error);
+    });
+    return this.refreshing;
+  }
+
+  async draw() {
+    this.follow();
+    if (this.base === null) return;
+    const { viewportGridService, segmentationService, cornerstoneViewportService } = this.services;
+    for (const [viewportId, viewport] of viewportGridService.getState().viewports) {
+      const displaySet = this.displaySetIn(viewport);
+      if (displaySet === null || !cornerstoneViewportService.getCornerstoneViewport(viewportId)) continue;
+      const layer = this.layers.get(displaySet.displaySetInstanceUID) ?? (await this.addLayer(displaySet));
+      const shown = segmentationService.getSegmentationRepresentations(viewportId);
+      for (const { segmentationId } of shown) {
+        if (segmentationId.startsWith(PREFIX) && segmentationId !== layer.id) {
+          segmentationService.removeRepresentationsFromViewport(viewportId, { segmentationId });
+        }
+      }
+      if (!shown.some(({ segmentationId }) => segmentationId === layer.id)) {
+        await segmentationService.addSegmentationRepresentation(viewportId, {
+          segmentationId: layer.id,
+          type: this.tools.Enums.SegmentationRepresentations.Labelmap,
+        });
+        for (const { value, colour } of CLASSES) {
+          segmentationService.setSegmentColor(viewportId, layer.id, value, colour);
+        }
+      }
+      segmentationService.setActiveSegmentation(viewportId, layer.id);
+      segmentationService.setActiveSegment(layer.id, this.activeClass);
+    }
+  }
+
+  async addLayer(displaySet) {
+    const { segmentationService } = this.services;
+    const { grid, sliceOf } = this.geometry(displaySet);
+    const id = await segmentationService.createLabelmapForDisplaySet(displaySet, {
+      segmentationId: `${PREFIX}${displaySet.displaySetInstanceUID}`,
+      label: 'MTI-Net',
+      segments: Object.fromEntries(
+        CLASSES.map(({ value, title }) => [value, { segmentIndex: value, label: title, active: value === 1 }])
+      ),
+    });
+    const { imageIds } = segmentationService.getSegmentation(id).representationData.Labelmap;
+    const { data } = resampled(this.base, grid);
+    const layer = { id, grid, sliceOf, imageIds, data, series: displaySet.SeriesInstanceUID };
+    this.layers.set(displaySet.displaySetInstanceUID, layer);
+    this.write(layer);
+    return layer;
+  }
+
+  image(imageId) {
+    return this.cornerstone.cache.getImage(imageId).voxelManager;
+  }
+
+  write(layer) {
+    const size = layer.grid.shape[0] * layer.grid.shape[1];
+    layer.imageIds.forEach((imageId, n) => {
+      const slice = layer.sliceOf[n];
+      const pixels = this.image(imageId);
+      const values = pixels.getScalarData();
+      values.set(layer.data.subarray(slice * size, (slice + 1) * size));
+      pixels.setScalarData(values);
+    });
+    this.writing = true;
+    this.tools.segmentation.triggerSegmentationEvents.triggerSegmentationDataModified(layer.id);
+    this.writing = false;
+  }
+
+  noticed(segmentationId) {
+    if (this.writing || !segmentationId.startsWith(PREFIX)) return;
+    clearTimeout(this.pending);
+    this.pending = setTimeout(() => this.collect() && this.onEdit(), AFTER_EDIT_MS);
+  }
+
+  /** Take what the reader changed since the last time, and carry it to the other series. */
+  collect() {
+    let edited = false;
+    for (const layer of this.layers.values()) {
+      const changed = this.read(layer);
+      if (changed === null) continue;
+      edited = true;
+      this.lastEdited = layer;
+      // Images at one position show one slice.
+      if (layer.imageIds.length > layer.grid.shape[2]) this.write(layer);
+      for (const other of [this.base, ...this.layers.values()]) {
+        if (other !== layer && carry(layer, changed, other) && other !== this.base) this.write(other);
+      }
+    }
+    return edited;
+  }
+
+  /** Bring `layer.data` up to date; a flag for each voxel that changed, or null. */
+  read(layer) {
+    const size = layer.grid.shape[0] * layer.grid.shape[1];
+    let changed = null;
+    layer.imageIds.forEach((imageId, n) => {
+      const offset = layer.sliceOf[n] * size;
+      const values = this.image(imageId).getScalarData();
+      for (let at = 0; at < size; at++) {
+        if (values[at] !== layer.data[offset + at] && !changed?.[offset + at]) {
+          changed ??= new Uint8Array(layer.data.length);
+          changed[offset + at] = 1;
+          layer.data[offset + at] = values[at];
+        }
+      }
+    });
+    return changed;
+  }
+
+  setActiveClass(value) {
+    this.activeClass = value;
+    for (const layer of this.layers.values()) this.services.segmentationService.setActiveSegment(layer.id, value);
+  }
+
+  /** Show the slice through a point of the patient, LPS in mm, in every viewport. */
+  jumpTo(world) {
+    for (const [viewportId, viewport] of this.services.viewportGridService.getState().viewports) {
+      const displaySet = this.displaySetIn(viewport);
+      if (displaySet === null) continue;
+      this.here = { study: displaySet.StudyInstanceUID, world };
+      this.showSlice(viewportId, displaySet, world);
+    }
+  }
+
+  showSlice(viewportId, displaySet, world) {
+    const viewport = this.services.cornerstoneViewportService.getCornerstoneViewport(viewportId);
+    const { grid, sliceOf } = this.geometry(displaySet);
+    const shown = viewport?.getImageIds?.().indexOf(displaySet.imageIds[sliceOf.indexOf(sliceAt(grid, world))]) ?? -1;
+    if (shown < 0 || shown === viewport.getCurrentImageIdIndex()) return;
+    this.cornerstone.utilities.jumpToSlice(viewport.element, { imageIndex: shown });
+  }
+}
+
+const sliceAt = (grid, world) =>
+  Math.min(Math.max(Math.round(toVoxel(grid, world)[2]), 0), grid.shape[2] - 1);
+
+function carry(source, changed, target) {
+  const from = nearest(source.grid, target.grid);
+  let any = false;
+  for (let n = 0; n < target.data.length; n++) {
+    const at = from === null ? n : from[n];
+    if (at >= 0 && changed[at] && target.data[n] !== source.data[at]) {
+      target.data[n] = source.data[at];
+      any = true;
+    }
+  }
+  return any;
+}
