@@ -43,7 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--studies", type=int, default=STUDIES, help="in the folder of NIfTI files")
     parser.add_argument("--conf", nargs=2, action="append", default=[], metavar=("KEY", "VALUE"), help="see README")
     given = parser.parse_args(arguments)
-    signal.signal(signal.SIGTERM, _end)
+    # A shell that starts it in the background has it ignore Ctrl-C.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _end)
     try:
         require_free(given.port)
         with ExitStack() as started:

@@ -46,14 +46,14 @@ def test_without_any_dropout_every_sample_is_the_networks_answer(make_network, t
 
 def test_dropout_is_injected_into_weights_that_never_saw_it(make_network, train_switches, inputs):
     network = make_network(**train_switches, dropout=0.0)
-    drawn = draw(network, *inputs, samples=2, bottleneck_dropout=0.5)
+    drawn = draw(network, *inputs, samples=2, injected=0.5)
     assert not torch.equal(drawn.tumour[0], drawn.tumour[1])
 
 
 def test_the_network_and_the_callers_random_numbers_are_left_alone(network, inputs):
     before, state = network(*inputs), torch.get_rng_state()
     statistics = {name: value.clone() for name, value in network.state_dict().items()}
-    draw(network, *inputs, samples=2, bottleneck_dropout=0.5)
+    draw(network, *inputs, samples=2, injected=0.5)
     assert torch.equal(torch.get_rng_state(), state)
     assert network.decoder.dropout.p == 0.4
     assert not any(module.training for module in network.modules())

@@ -8,6 +8,7 @@ from scipy import ndimage
 
 from lib.errors import BadRequestError, UnknownError
 from lib.studies.study import OpenStudy
+from scripts.domain.errors import StudyError
 from scripts.domain.phases import REFERENCE_INDEX
 
 _WHOLE_STEP, _WHOLE_SHIFT = 1e-4, 1e-2
@@ -19,11 +20,16 @@ def reference_grid(study: OpenStudy) -> tuple[tuple[int, int, int], np.ndarray]:
 
     Raises:
         UnknownError: the case has no file of a phase.
+        StudyError: its file is gone or damaged.
     """
     case = study.case
     for file in (case.phase_files[REFERENCE_INDEX], *case.phase_files, case.volume_file):
         if file is not None:
-            header = nib.load(file)
+            try:
+                header = nib.load(file)
+            except (OSError, nib.filebasedimages.ImageFileError) as error:
+                msg = "the study's reference phase cannot be read. Look whether somebody moved or changed it"
+                raise StudyError(msg) from error
             return tuple(int(n) for n in header.shape[:3]), header.affine
     msg = "the study has no file of any phase"
     raise UnknownError(msg)

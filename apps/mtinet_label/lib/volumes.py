@@ -6,6 +6,7 @@ import threading
 from collections import OrderedDict
 
 from lib.studies.study import OpenStudy
+from scripts.domain.errors import StudyError
 from scripts.domain.study import Study
 from scripts.studies.case import Case
 from scripts.studies.reading import read_study
@@ -40,6 +41,14 @@ class Volumes:
 
 
 def fingerprint(case: Case) -> str:
-    """What tells a case from others, and from itself after one of its files was replaced."""
-    states = ((file, file.stat()) for file in case.files)
+    """What tells a case from others, and from itself after one of its files was replaced.
+
+    Raises:
+        StudyError: one of its files is gone.
+    """
+    try:
+        states = [(file, file.stat()) for file in case.files]
+    except OSError as error:
+        msg = "a file of the study is gone. Look whether somebody moved it"
+        raise StudyError(msg) from error
     return "|".join((case.case, *(f"{file}:{state.st_size}:{state.st_mtime_ns}" for file, state in states)))

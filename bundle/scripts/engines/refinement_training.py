@@ -31,7 +31,7 @@ from .weights import save_atomically
 
 logger = logging.getLogger(__name__)
 
-_GUIDANCE = slice(len(PHASES) + 1, None)
+_PROBABILITY, _GUIDANCE = slice(len(PHASES), len(PHASES) + 1), slice(len(PHASES) + 1, None)
 
 
 class RefinementLoss(nn.Module):
@@ -40,20 +40,26 @@ class RefinementLoss(nn.Module):
     That is the Dice semimetric loss (Wang et al., MICCAI 2023): the ordinary soft Dice would push shares to 0 and 1,
     and with them the border between two pixels would be lost.
 
+    The cross-entropy weighs what was wrong before by ``1 + wrong``: nearly all of a patch was right.
+
     Args:
         smooth: voxels added to both sides of the Dice, which spares patches without a lesion.
+        wrong: see above.
     """
 
-    def __init__(self, smooth: float = 10.0) -> None:
+    def __init__(self, smooth: float = 10.0, wrong: float = 5.0) -> None:
         super().__init__()
         self.smooth = smooth
+        self.wrong = wrong
 
-    def forward(self, logits: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
-        """A number from ``(B, 1, S, H, W)`` logits and shares."""
+    def forward(self, logits: torch.Tensor, share: torch.Tensor, before: torch.Tensor) -> torch.Tensor:
+        """A number from ``(B, 1, S, H, W)`` logits, shares, and probabilities before the refinement."""
+        weight = 1.0 + self.wrong * (share - before).abs()
+        entropy = F.binary_cross_entropy_with_logits(logits, share, weight)
         probability, share = logits.sigmoid().flatten(1), share.flatten(1)
         total = probability.sum(dim=1) + share.sum(dim=1)
         dice = (total - (probability - share).abs().sum(dim=1) + self.smooth) / (total + self.smooth)
-        return 4.0 * F.binary_cross_entropy_with_logits(logits.flatten(1), share) + (1.0 - dice).mean()
+        return 4.0 * entropy + (1.0 - dice).mean()
 
 
 class RefinementTrainer(Trainer):
@@ -65,7 +71,7 @@ class RefinementTrainer(Trainer):
         train_data_loader: batches of ``RefinementDataset``.
         network: ``RefinementNet``.
         optimizer: its optimizer.
-        loss_function: of logits and label.
+        loss_function: of logits, label and probability.
         train_handlers: objects with ``attach(engine)``.
         amp: autocast to bf16.
     """
@@ -108,7 +114,7 @@ class RefinementTrainer(Trainer):
             self._click(patch, label, batchdata["spacing_mm"], chosen)
         self.network.train()
         self.optimizer.zero_grad(set_to_none=True)
-        loss = self.loss_function(self._logits(patch), label)
+        loss = self.loss_function(self._logits(patch), label, patch[:, _PROBABILITY])
         loss.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         self.optimizer.step()

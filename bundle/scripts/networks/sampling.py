@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from monai.networks.layers.factories import Dropout
+from torch import Tensor
 from torch.nn.modules.dropout import _DropoutNd
 
 from ..domain.errors import ConfigurationError
@@ -35,13 +36,14 @@ def draw(
     times_s: Tensor,
     *,
     samples: int,
-    bottleneck_dropout: float | None = None,
+    injected: float = 0.0,
     seed: int = 0,
 ) -> Samples:
     """Ask a network in eval mode several times with its dropout on; batch norms keep their statistics.
 
-    The encoder, which has no dropout, runs once. Weights that were trained without dropout in the bottleneck are
-    sampled by injecting it (Ledda et al. 2023), a network with it at its own rate.
+    The encoder, which has no dropout, runs once. Weights that were trained without ``decoder_dropout`` hardly use the
+    bottleneck, as the decoder's skips carry nearly all: dropout there changes nothing. They are sampled by injecting
+    dropout (Ledda et al. 2023) into every map that the decoder reads.
 
     Args:
         network: with a decoder.
@@ -49,7 +51,7 @@ def draw(
         available: ``(B, 4)`` bool.
         times_s: ``(B, 4)`` seconds.
         samples: T, at least 2.
-        bottleneck_dropout: rate in the decoder's bottleneck for the time of the drawing; None keeps the network's.
+        injected: rate of whole channels of every fused map, before the decoder only; 0 leaves it to the network's own.
         seed: of the drawing; the caller's random numbers are left alone.
 
     Raises:
@@ -59,11 +61,14 @@ def draw(
         msg = f"Sampling needs a network that segments and at least 2 samples; got {samples}."
         raise ConfigurationError(msg)
     tumour, classes = [], []
-    with torch.inference_mode(), torch.random.fork_rng(devices=[]), _dropout_on(network, bottleneck_dropout):
+    with torch.inference_mode(), torch.random.fork_rng(devices=[]), _dropout_on(network):
         torch.manual_seed(seed)
         maps = network.encoder(image)
+        inject = Dropout[Dropout.DROPOUT, network.spatial_dims](injected).train()
         for _ in range(samples):
-            tumour.append(network.decoder(maps).float().sigmoid()[:, 0])
+            # Levels that nobody reads are empty.
+            read = [inject(each) if each.numel() else each for each in maps]
+            tumour.append(network.decoder(read).float().sigmoid()[:, 0])
             answer = {} if network.head is None else network.head(maps, image, available, times_s)
             if "classification" in answer:
                 classes.append(tumour_class_probabilities(answer["classification"]))
@@ -71,18 +76,14 @@ def draw(
 
 
 @contextmanager
-def _dropout_on(network: MTINet, bottleneck_dropout: float | None) -> Iterator[None]:
+def _dropout_on(network: MTINet) -> Iterator[None]:
     """Dropout in train mode, nothing else; the network is as before afterwards."""
     layers = [module for module in network.modules() if isinstance(module, _DropoutNd)]
-    bottleneck: nn.Module = network.decoder.dropout
-    modes, rate = [layer.training for layer in layers], bottleneck.p
+    modes = [layer.training for layer in layers]
     try:
         for layer in layers:
             layer.train()
-        if bottleneck_dropout is not None:
-            bottleneck.p = bottleneck_dropout
         yield
     finally:
-        bottleneck.p = rate
         for layer, mode in zip(layers, modes, strict=True):
             layer.train(mode)

@@ -15,7 +15,9 @@ SAMPLES = 8
 SAMPLED_SLICES = 8
 """Only the slices where a tumour is suspected most are asked again with dropout."""
 
-BOTTLENECK_DROPOUT = 0.3
+INJECTED_DROPOUT = 0.1
+"""Of the shipped weights, which never saw dropout in the decoder."""
+
 UNCERTAIN_ML = 5.0
 """The uncertainty of a study is that of so much of it, wherever it is highest: a sphere of 2 cm."""
 
@@ -48,7 +50,7 @@ def measure(
     *,
     voxel_ml: float,
     samples: int = SAMPLES,
-    bottleneck_dropout: float | None = BOTTLENECK_DROPOUT,
+    injected: float = INJECTED_DROPOUT,
 ) -> Signals:
     """The signals of one study.
 
@@ -59,7 +61,7 @@ def measure(
         times_s: ``(4,)`` seconds.
         voxel_ml: volume that a pixel of a slice stands for.
         samples: answers with dropout.
-        bottleneck_dropout: as of ``sampling.draw``.
+        injected: as of ``sampling.draw``.
     """
     tumour, regression, deepest = _answer(network, image, available, times_s)
     suspected = suspicion(tumour)
@@ -71,7 +73,7 @@ def measure(
         available.expand(len(chosen), -1),
         times_s.expand(len(chosen), -1),
         samples=samples,
-        bottleneck_dropout=bottleneck_dropout,
+        injected=injected,
     )
     return Signals(
         uncertainty=mask_uncertainty(sampled.tumour, voxel_ml) + class_uncertainty(sampled.classes, area[chosen]),

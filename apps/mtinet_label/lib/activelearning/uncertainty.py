@@ -11,7 +11,7 @@ from lib.activelearning.signals import Signals
 
 
 class Uncertainty(BySignals):
-    """Highest ``Signals.uncertainty``, by Monte-Carlo dropout in the decoder's bottleneck and the heads."""
+    """Highest ``Signals.uncertainty``, by Monte-Carlo dropout in the decoder and the heads."""
 
     def __init__(self, scorer: SignalScorer, *, seed: int | None = None) -> None:
         super().__init__("The study that the network is least sure of (Monte-Carlo dropout)", scorer, seed=seed)

@@ -22,7 +22,7 @@ from scripts.engines.dicom_output import source_of
 from scripts.results.components import Component, find_components
 from scripts.results.dicom import codes
 from scripts.results.dicom.equipment import METADATA_PATH
-from scripts.results.dicom.segmentation import CLASS_NAMES, _refer_to_frames, to_frames
+from scripts.results.dicom.segmentation import CLASS_NAMES, refer_to_frames, to_frames
 from scripts.results.dicom.source import plane
 from scripts.studies.dicom.privacy import quiet_libraries
 
@@ -107,7 +107,7 @@ def _document(label: Label, study: OpenStudy) -> Dataset:
         content_description=_description(label),
         content_creator_name=_person(label.reader),
     )
-    _refer_to_frames(document, source.reference)
+    refer_to_frames(document, source.reference)
     header = source.patient_and_study
     document.copy_patient_and_study_information(header)
     if "SpecificCharacterSet" in header:

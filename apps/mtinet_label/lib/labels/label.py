@@ -29,7 +29,7 @@ class Label:
 
     Args:
         case_id: the study.
-        version: from 1.
+        version: from 1; 0 is the mask that came with the dataset.
         mask_file: values of ``LABELS`` on the study's reference grid; None where only the diagnosis was set.
         lesions: of the mask.
         diagnosis: one of ``DIAGNOSES``, or ``""`` while nobody has set it.

@@ -12,6 +12,7 @@ from monailabel.interfaces.exception import MONAILabelError, MONAILabelException
 from lib.errors import AppError
 from scripts.domain.errors import MTINetError
 
+RETRY_AFTER_S = 5
 INTERNAL = "the server could not do this; its log says where it failed"
 _PATH = re.compile(r"(?:file:/*(?=/))?(?<![\w.])(?:/[^\s/'\",:;<>()]+){2,}/?|(?<![\w])[A-Za-z]:\\[^\s'\",;<>()]+|~/\S+")
 _TRACE = re.compile(r"Traceback|File \"|\bline \d+, in ")
@@ -41,7 +42,8 @@ def without_paths(text: str) -> str:
 def refusal_of(error: Exception) -> tuple[int, str, Mapping[str, str]] | None:
     """Status, sentence and headers for an error that was raised on purpose; None for a fault of ours."""
     if isinstance(error, AppError):
-        return error.status, _sentence(str(error)), getattr(error, "headers", {})
+        later = {"Retry-After": str(RETRY_AFTER_S)} if error.status == 503 else {}
+        return error.status, _sentence(str(error)), {**later, **getattr(error, "headers", {})}
     if isinstance(error, MTINetError):
         return 422, _sentence(str(error)), {}
     if isinstance(error, MONAILabelException):

@@ -99,3 +99,9 @@ class StudySource(Protocol):
             UnknownError: no such study.
             StudyError: it cannot be made a four-phase study.
         """
+
+    def is_local(self, case_id: str) -> bool:
+        """Whether the study's files are on this machine already, so that opening it is quick."""
+
+    def refresh(self) -> None:
+        """Look for new studies when the list is next asked for."""

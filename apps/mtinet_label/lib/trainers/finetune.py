@@ -32,6 +32,7 @@ TRAINING_FOLDER = "training"
 LEARNING_RATE = 1e-4
 _DECODER_DROPOUT = 0.1
 _WARMUP_STEPS = 20
+_BATCH_SIZE = 4
 _KEEP_RUNS = 5
 _LARGEST_EPOCHS, _LARGEST_ORIGINAL = 100, 1000
 
@@ -175,6 +176,8 @@ class FineTune(TrainTask):
             "progress_file": folder / "progress.json",
             "image_size": size,
             "max_epochs": wishes.max_epochs,
+            # One small lesion is two or three slices, which would not fill a larger batch.
+            "batch_size": _BATCH_SIZE if dataset.cases["corrected"] + dataset.cases["original"] >= _BATCH_SIZE else 2,
             # Only the last epoch is validated and kept: choosing among epochs by the held-out studies would flatter it.
             "val_interval": wishes.max_epochs,
             "learning_rate": wishes.learning_rate,

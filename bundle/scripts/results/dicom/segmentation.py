@@ -154,7 +154,7 @@ def segmentation(
         content_creator_name="MTI-Net^",
         **equipment.attributes(),
     )
-    _refer_to_frames(document, reference)
+    refer_to_frames(document, reference)
     return document
 
 
@@ -179,7 +179,7 @@ def _describe(number: int, tracked: TrackedLesion, equipment: Equipment) -> hd.s
     )
 
 
-def _refer_to_frames(document: hd.seg.Segmentation, stack: SourceStack) -> None:
+def refer_to_frames(document: hd.seg.Segmentation, stack: SourceStack) -> None:
     """Name the frames of multi-frame sources, which were shown to highdicom as single-frame images."""
     if not any(frame.multi_frame for frame in stack.frames):
         return

@@ -27,6 +27,12 @@ def test_a_study_that_cannot_be_read_is_refused_and_leaves_the_queue(
     assert not list(analyser.cache_dir.glob("*"))
 
 
+def test_a_study_whose_files_are_gone(analyser: Analyser, opened_study: OpenStudy) -> None:
+    opened_study.case.phase_files[2].unlink()
+    with pytest.raises(StudyError, match="is gone"):
+        analyser.analyse(opened_study)
+
+
 def test_damaged_weights_are_not_served(shelf: ModelShelf, tmp_path: Path) -> None:
     model = shelf.promote(SHIPPED_WEIGHTS, metrics={})
     content = model.file.read_bytes()

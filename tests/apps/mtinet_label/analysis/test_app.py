@@ -50,7 +50,7 @@ def app(app_module: ModuleType) -> Any:
 
 @pytest.mark.parametrize("model", ["spleen", "without_weights", None])
 def test_unknown_models(app: Any, model: str | None) -> None:
-    with pytest.raises(UnknownError, match="there are mtinet$"):
+    with pytest.raises(UnknownError, match=r"there are mtinet$"):
         app.infer({"model": model, "image": "a"})
 
 

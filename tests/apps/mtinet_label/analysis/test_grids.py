@@ -8,6 +8,7 @@ from nibabel.affines import apply_affine
 from lib.errors import BadRequestError
 from lib.grids import from_grid, nearest, on_grid, reference_grid
 from lib.studies.study import OpenStudy, ViewerGrid
+from scripts.domain.errors import StudyError
 
 
 def _turned(study: OpenStudy, order: tuple[int, ...], flips: tuple[int, ...]) -> tuple[OpenStudy, np.ndarray]:
@@ -28,6 +29,15 @@ def test_masks_of_another_shape_are_refused(opened_study: OpenStudy) -> None:
         on_grid(np.zeros((80, 96, 20), np.uint8), opened_study, None)
     with pytest.raises(BadRequestError, match="the series 96 x 80 x 20"):
         from_grid(np.zeros((80, 96, 20), np.uint8), opened_study, opened_study.reference)
+
+
+@pytest.mark.parametrize("content", [b"no NIfTI", None])
+def test_a_reference_that_cannot_be_read(opened_study: OpenStudy, true_mask: np.ndarray, content: bytes | None) -> None:
+    file = opened_study.case.phase_files[1]
+    file.unlink() if content is None else file.write_bytes(content)
+    with pytest.raises(StudyError, match="cannot be read") as refused:
+        on_grid(true_mask, opened_study, None)
+    assert "/" not in str(refused.value)
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))

@@ -165,11 +165,17 @@ def guarded_server(serve_guarded: Callable[..., LabelServer]) -> LabelServer:
 
 
 @pytest.fixture(scope="session")
-def real_server(serve_guarded: Callable[..., LabelServer], _dataset_template: Path) -> LabelServer:
-    """The app itself, on the tiny dataset, with logins off."""
-    state = Path(str(_dataset_template) + "-state")
-    limits = ("--conf", "max_upload_mb", "1", "--conf", "origins", "https://viewer.example:8443")
-    return serve_guarded(*limits, "--conf", "state", str(state), app=APP, studies=_dataset_template)
+def serve_app(
+    serve_guarded: Callable[..., LabelServer], _dataset_template: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., LabelServer]:
+    """The app itself, on the tiny dataset."""
+
+    def serve(**environment: str) -> LabelServer:
+        state = ("--conf", "state", str(tmp_path_factory.mktemp("state")))
+        limits = ("--conf", "max_upload_mb", "1", "--conf", "origins", "https://viewer.example:8443")
+        return serve_guarded(*limits, *state, app=APP, studies=_dataset_template, **environment)
+
+    return serve
 
 
 def multipart(fields: Mapping[str, str], files: Mapping[str, tuple[str, bytes]] | None = None) -> tuple[bytes, str]:

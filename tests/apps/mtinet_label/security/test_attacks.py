@@ -444,7 +444,10 @@ def test_attacks_are_answered_as_the_documentation_says(
 
 
 @pytest.mark.slow
-def test_app_itself_answers_the_same(real_server: Any, ask: Callable[..., list[dict[str, object]]]) -> None:
+def test_app_itself_answers_the_same(
+    serve_app: Callable[..., Any], ask: Callable[..., list[dict[str, object]]]
+) -> None:
+    real_server = serve_app()
     real = [replace(attack, target=attack.target.replace("ing/first", "ing/random")) for attack in ATTACKS]
     plant_secrets(real_server.root)
     before = outside(real_server.root)
@@ -452,6 +455,26 @@ def test_app_itself_answers_the_same(real_server: Any, ask: Callable[..., list[d
     ask(real_server, tuple(real), {})
 
     assert outside(real_server.root) == before
+    assert "liver-0" not in real_server.log.read_text()
+
+
+@pytest.mark.slow
+def test_app_itself_knows_its_users(
+    serve_app: Callable[..., Any],
+    realm: Any,
+    ask: Callable[..., list[dict[str, object]]],
+    forged_tokens: dict[str, str],
+) -> None:
+    server = serve_app(MONAI_LABEL_AUTH_ENABLE="true", MONAI_LABEL_AUTH_REALM_URI=realm.uri)
+    reader = {"Authorization": f"Bearer {realm.token('user', 'annotator')}"}
+
+    ask(server, LOGIN_ATTACKS, forged_tokens)
+    listed = server.ask("GET", "/mtinet/studies", headers=reader)
+    said = b'{"diagnosis": "hcc", "reader": "somebody else"}'
+    saved = server.ask("PUT", "/mtinet/studies/liver-01/diagnosis", said, reader | JSON)
+
+    assert listed.json["total"] == 5
+    assert (saved.json["label"]["diagnosis"], saved.json["label"]["reader"]) == ("hcc", "reader-1")
 
 
 def test_reload_leaves_one_guard(login_server: Any, realm: Any, answers: list[dict[str, object]]) -> None:

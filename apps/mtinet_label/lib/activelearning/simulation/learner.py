@@ -95,9 +95,7 @@ def signals(network: MTINet, subject: SubjectArrays, sizes: Sizes) -> Signals:
     """What the strategies go by, on the slices that are looked at."""
     image, available, times_s = inputs(subject, sizes)
     voxel_ml = (FIELD_OF_VIEW_MM / sizes.image_size) ** 2 * _SLICE_MM * sizes.slice_step / 1000.0
-    return measure(
-        network, image, available, times_s, voxel_ml=voxel_ml, samples=sizes.samples, bottleneck_dropout=None
-    )
+    return measure(network, image, available, times_s, voxel_ml=voxel_ml, samples=sizes.samples, injected=0.0)
 
 
 def inputs(subject: SubjectArrays, sizes: Sizes) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
