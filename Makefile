@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PY := $(BIN)/python
 
-.PHONY: setup demo test lint bench clean
+.PHONY: setup demo test test-app serve serve-dicom ohif rollback lint bench clean
 
 setup: .venv/dev.done  ## everything, for development and training
 
@@ -12,6 +12,25 @@ demo: .venv/core.done  ## phantom studies in, masks + curves + diagnoses out: ru
 
 test: .venv/dev.done  ## all tests that need no GPU, at most 20 minutes on 2 cores
 	$(PY) -m pytest -m "not gpu" $(ARGS)
+
+test-app: .venv/dev.done ohif  ## the annotation server with its real parts: Orthanc, OHIF in Chromium, MONAI Label's client
+	MTINET_BROWSER_TESTS=1 $(PY) -m pytest -m "not gpu" tests/apps $(ARGS)
+
+serve: .venv/label.done  ## annotate phantom studies from a folder: 3D Slicer, REST, the result page; ARGS="--port 8000"
+	$(PY) apps/mtinet_label/serve.py $(ARGS)
+
+serve-dicom: .venv/label.done ohif  ## Orthanc with phantom studies, and OHIF
+	$(PY) apps/mtinet_label/serve.py --dicom $(ARGS)
+
+ohif: runs/ohif/package/dist/index.html  ## the viewer, fetched once by npm
+
+runs/ohif/package/dist/index.html:
+	mkdir -p runs/ohif
+	cd runs/ohif && tar -xzf "$$(npm pack --silent @ohif/app@3.13.2)"
+	touch $@
+
+rollback: .venv/label.done  ## serve the weights before the last promoted ones; ARGS as in apps/mtinet_label/README.md
+	$(PY) apps/mtinet_label/rollback.py $(ARGS)
 
 lint: .venv/dev.done
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

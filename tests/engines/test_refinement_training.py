@@ -124,11 +124,17 @@ def test_where_nothing_is_wrong_clicks_say_what_is_right():
 
 def test_the_loss_is_least_at_the_share_itself():
     share = torch.tensor([0.0, 0.3, 0.7, 1.0]).repeat(1, 1, 4, 4, 1)
-    loss = RefinementLoss()
-    best = loss(torch.logit(share, eps=1e-4), share)
+    loss, before = RefinementLoss(), torch.full_like(share, 0.5)
+    best = loss(torch.logit(share, eps=1e-4), share, before)
     for wrong in (0.5, -0.5):
-        assert loss(torch.logit(share, eps=1e-4) + wrong, share) > best
-    assert loss(torch.logit((share > 0.5).float(), eps=1e-4), share) > best
+        assert loss(torch.logit(share, eps=1e-4) + wrong, share, before) > best
+    assert loss(torch.logit((share > 0.5).float(), eps=1e-4), share, before) > best
+
+
+def test_what_was_wrong_before_weighs_more():
+    share, logits = torch.ones(1, 1, 2, 4, 4), torch.zeros(1, 1, 2, 4, 4)
+    loss = RefinementLoss()
+    assert loss(logits, share, torch.zeros_like(share)) > loss(logits, share, share)
 
 
 def test_starting_points_are_kept_and_lost_with_other_weights(dataset_dir, tmp_path):

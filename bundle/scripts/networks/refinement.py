@@ -36,7 +36,8 @@ class RefinementNet(nn.Module):
     What is added to the probability's logit is a plain rule, much near a click and where it looks alike, plus what the
     network learns, which starts at nothing: an untrained one follows the rule. Where the nearest click says lesion,
     the sum only raises, and where it says none, only lowers: a click never does the opposite of what it says (in
-    training a tenth of it passes, or nothing would be learnt there). Without clicks, as with a rough mask, it does both.
+    training a tenth of it passes, or nothing would be learnt there). Without clicks, as with a rough mask, it does
+    both.
 
     Slices are thicker than pixels are wide, so the upper level looks within slices only and is halved in-plane only.
     Groups are normalised, not batches: a patch must mean the same alone as among others. ``(16, 32, 64)`` has 0.28

@@ -138,7 +138,18 @@ class Reader:
         self.page.goto(f"{self.place.address}/viewer/annotate?StudyInstanceUIDs={self.place.uids[number]}")
         self.page.wait_for_selector("canvas.cornerstone-canvas")
         self.page.wait_for_selector('[data-action="analyse"]:not([disabled])')
-        self.page.wait_for_function("() => window.cornerstone.getEnabledElements().length > 0")
+        self.drawn()
+
+    def drawn(self, viewports: int = 1) -> None:
+        """Wait until every viewport has drawn an image: OHIF takes the view of one that has not to the next series."""
+        self.page.wait_for_function(
+            """count => {
+                const shown = window.cornerstone.getEnabledElements().map(each => each.viewport);
+                return shown.length === count && shown.every(v => v.viewportStatus === 'rendered' && v.csImage);
+            }""",
+            arg=viewports,
+        )
+        self.page.wait_for_timeout(2000)
 
     def do(self, action: str) -> None:
         """Click one of the panel's buttons, and wait until it is done."""
@@ -166,7 +177,8 @@ class Reader:
             }""",
             arg=PHASE_NAMES[phase],
         )
-        self.page.wait_for_timeout(2000)
+        self.page.wait_for_timeout(1000)
+        self.drawn()
 
     def spot(self, world: tuple[float, float, float], viewport: int = 0) -> tuple[float, float]:
         """Where a point of the patient is on the page."""
@@ -381,7 +393,7 @@ def test_all_phases_show_the_lesion_side_by_side(reader: Reader) -> None:
 
     reader.do("several")
 
-    reader.page.wait_for_function("() => window.cornerstone.getEnabledElements().length === 4")
+    reader.drawn(4)
     assert [reader.sees(reader.place.lesions_lps[1], ORANGE, viewport) for viewport in range(4)] == [True] * 4
     reader.photograph("all-phases")
 
