@@ -45,7 +45,8 @@ def test_the_report_holds_what_is_promised(dataset_dir, weights, tmp_path):
     cases = read_dataset(dataset_dir)
     measure_clicks(network, HalfRight(), refinement, cases, ckpt, refiner, str(tmp_path), subjects=2)
     report = json.loads((tmp_path / "refinement.json").read_text())
-    assert report["subjects"] == 2
+    # Spread over those with a lesion.
+    assert [each["case"] for each in report["by_subject"]] == ["liver-01", "liver-05"]
     assert {f"dice_after_{n}" for n in (0, 1, 3, 5)} <= report["measures"].keys()
     assert report["measures"]["gain_by_3"]["limit"] == [0.05, 1.0]
     assert [len(each["dice"]) for each in report["by_subject"]] == [6, 6]

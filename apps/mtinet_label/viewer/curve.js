@@ -31,22 +31,27 @@ export function curveChart(phases, curves) {
     svg('line', { x1: EDGE.left, x2: WIDTH - EDGE.right, y1: y(value), y2: y(value), class: 'grid' }),
     svg('text', { x: EDGE.left - 5, y: y(value) + 3, 'text-anchor': 'end' }, `${value}`),
   ]);
-  const ticks = shown.map(phase => [
-    svg('line', { x1: x(phase.time_s), x2: x(phase.time_s), y1: EDGE.top, y2: HEIGHT - EDGE.bottom, class: 'grid' }),
-    svg('text', { x: x(phase.time_s), y: HEIGHT - EDGE.bottom + 13, 'text-anchor': 'middle' }, SHORT[phase.name] ?? phase.name),
-    svg('text', { x: x(phase.time_s), y: HEIGHT - EDGE.bottom + 25, 'text-anchor': 'middle' }, `${Math.round(phase.time_s)} s`),
+  const below = (time, line, text) =>
+    svg('text', { x: x(time), y: HEIGHT - EDGE.bottom + 1 + 12 * line, 'text-anchor': 'middle' }, text);
+  const ticks = shown.map(({ name, time_s }) => [
+    svg('line', { x1: x(time_s), x2: x(time_s), y1: EDGE.top, y2: HEIGHT - EDGE.bottom, class: 'grid' }),
+    below(time_s, 1, SHORT[name] ?? name),
+    below(time_s, 2, `${Math.round(time_s)} s`),
   ]);
   const lines = curves.filter(curve => curve.values?.some(Number.isFinite)).map(curve => {
-    const points = shown.filter(({ n }) => Number.isFinite(curve.values[n])).map(({ n, time_s }) => [x(time_s), y(curve.values[n])]);
+    const known = shown.filter(({ n }) => Number.isFinite(curve.values[n]));
+    const points = known.map(({ n, time_s }) => [x(time_s), y(curve.values[n])]);
+    const words = known.map(({ n, name }) => `${name} ${curve.values[n].toFixed(0)}`).join(', ');
     return svg('g', { 'data-curve': curve.title },
       svg('polyline', {
         points: points.map(point => point.map(v => v.toFixed(1)).join(',')).join(' '),
         fill: 'none', stroke: curve.colour, 'stroke-width': 2, 'stroke-dasharray': curve.dashes ?? false,
       }),
       points.map(([cx, cy]) => svg('circle', { cx, cy, r: 2.5, fill: curve.colour })),
-      svg('title', {}, `${curve.title}: ${shown.map(({ n, name }) => `${name} ${curve.values[n]?.toFixed(0) ?? '–'}`).join(', ')}`)
+      svg('title', {}, `${curve.title}: ${words}`)
     );
   });
-  return svg('svg', { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: 'mtinet-curve', role: 'img', 'aria-label': 'Signal against time' },
-    grid, ticks, lines);
+  const viewBox = `0 0 ${WIDTH} ${HEIGHT}`;
+  const label = 'Signal against time';
+  return svg('svg', { viewBox, class: 'mtinet-curve', role: 'img', 'aria-label': label }, grid, ticks, lines);
 }

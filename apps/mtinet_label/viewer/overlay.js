@@ -5,6 +5,7 @@ import { gridOf, nearest, resampled, toVoxel, toWorld, voxels } from './grid.js'
 
 const PREFIX = 'mtinet:';
 const AFTER_EDIT_MS = 120;
+const AFTER_IMAGE_MS = 150;
 
 /**
  * One labelmap for each displayed series, all showing one mask.
@@ -20,6 +21,7 @@ export class Overlay {
     this.layers = new Map();
     this.followed = new WeakSet();
     this.seen = new Map();
+    this.recolouring = new Map();
     this.here = null;
     this.base = null;
     this.lastEdited = null;
@@ -42,7 +44,7 @@ export class Overlay {
 
   destroy() {
     this.subscriptions.forEach(({ unsubscribe }) => unsubscribe());
-    clearTimeout(this.pending);
+    [this.pending, ...this.recolouring.values()].forEach(timer => clearTimeout(timer));
     this.clear();
   }
 
@@ -115,9 +117,20 @@ export class Overlay {
       element.addEventListener('mouseenter', () => { this.hovered = viewportId; });
       element.addEventListener(this.cornerstone.Enums.Events.STACK_NEW_IMAGE, ({ detail }) => {
         this.showed(viewportId, detail.imageId);
+        this.recolour(viewportId);
       });
       this.showed(viewportId, viewport.getCurrentImageId?.());
     }
+  }
+
+  /** A labelmap that comes with a new image is black until its viewport's masks are drawn once more. */
+  recolour(viewportId) {
+    clearTimeout(this.recolouring.get(viewportId));
+    this.recolouring.set(viewportId, setTimeout(() => {
+      if (this.services.segmentationService.getSegmentationRepresentations(viewportId).length > 0) {
+        this.tools.utilities.segmentation.triggerSegmentationRender(viewportId);
+      }
+    }, AFTER_IMAGE_MS));
   }
 
   showed(viewportId, imageId) {
@@ -174,6 +187,7 @@ export class Overlay {
       }
       segmentationService.setActiveSegmentation(viewportId, layer.id);
       segmentationService.setActiveSegment(layer.id, this.activeClass);
+      this.recolour(viewportId);
     }
   }
 
@@ -274,7 +288,9 @@ export class Overlay {
     const { grid, sliceOf } = this.geometry(displaySet);
     const shown = viewport?.getImageIds?.().indexOf(displaySet.imageIds[sliceOf.indexOf(sliceAt(grid, world))]) ?? -1;
     if (shown < 0 || shown === viewport.getCurrentImageIdIndex()) return;
-    this.cornerstone.utilities.jumpToSlice(viewport.element, { imageIndex: shown });
+    // cornerstone's own jump scrolls by a difference, which adds up while a series is still coming in.
+    if (viewport.setImageIdIndex) viewport.setImageIdIndex(shown);
+    else this.cornerstone.utilities.jumpToSlice(viewport.element, { imageIndex: shown });
   }
 }
 

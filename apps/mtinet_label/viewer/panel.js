@@ -21,10 +21,10 @@ export function mountPanel(root, session) {
 
   const tools = EDITING.map(({ name, title }) => button(title, `tool-${name}`, () => session.useTool(name)));
   const classes = CLASSES.map(({ value, name, title, colour }) => {
-    const input = h('input', {
-      type: 'radio', name: 'mtinet-class', value, 'data-action': `class-${name}`, onchange: () => session.setActiveClass(value),
-    });
-    return { value, input, label: h('label', {}, input, h('span', { class: 'mtinet-swatch', style: `background:${css(colour)}` }), title) };
+    const onchange = () => session.setActiveClass(value);
+    const input = h('input', { type: 'radio', name: 'mtinet-class', value, 'data-action': `class-${name}`, onchange });
+    const swatch = h('span', { class: 'mtinet-swatch', style: `background:${css(colour)}` });
+    return { value, input, label: h('label', {}, input, swatch, title) };
   });
   const radius = h('input', {
     type: 'range', min: 1, max: 40, step: 1, 'data-action': 'radius', 'aria-label': 'Radius of the brush, mm',
@@ -37,7 +37,9 @@ export function mountPanel(root, session) {
     .map(([kind, text]) => ({ kind, button: button(text, `click-${kind}`, () => session.setClicking(kind)) }));
   const clickRow = h('div', { class: 'mtinet-row' }, clicks.map(click => click.button));
 
-  const diagnosis = h('select', { 'data-action': 'diagnosis', onchange: event => session.setDiagnosis(event.target.value) },
+  const diagnosis = h('select', {
+    'data-action': 'diagnosis', onchange: event => session.setDiagnosis(event.target.value),
+  },
     h('option', { value: '', disabled: true }, 'Not set'),
     DIAGNOSES.map(name => h('option', { value: name }, titleOf(name))));
   const reader = h('input', {
@@ -47,7 +49,11 @@ export function mountPanel(root, session) {
   const submit = button('Submit mask', 'submit', () => session.submit());
   const saved = h('p', { 'data-part': 'label' });
 
-  const strategy = h('select', { 'data-action': 'strategy', onchange: event => session.change({ strategy: event.target.value }) });
+  const strategy = h('select', {
+    'data-action': 'strategy',
+    'aria-label': 'Strategy',
+    onchange: event => session.change({ strategy: event.target.value }),
+  });
   const next = button('Next study', 'next', () => session.next());
   const train = button('Update model', 'train', () => session.train());
   const stop = button('Cancel', 'stop-training', () => session.stopTraining());
@@ -94,7 +100,9 @@ export function mountPanel(root, session) {
       findings.replaceChildren(...(state.results ? findingsOf(state, session) : []));
       [shownResults, shownSelection] = [state.results, state.selected];
     }
-    EDITING.forEach(({ name }, n) => tools[n].setAttribute('aria-pressed', String(state.clicking === null && state.tool === name)));
+    EDITING.forEach(({ name }, n) => {
+      tools[n].setAttribute('aria-pressed', String(state.clicking === null && state.tool === name));
+    });
     classes.forEach(({ value, input }) => { input.checked = value === state.activeClass; });
     radius.value = state.radius;
     radiusText.textContent = `${state.radius} mm`;
@@ -135,7 +143,8 @@ function findingsOf({ results, selected, ofOwnMask }, session) {
   const about = ofOwnMask ? 'Your mask:' : 'The model:';
   const heading = h('p', {}, `${about} `, h('b', { 'data-part': 'class' }, titleOf(results.class)));
   const list = lesionList(results, selected, index => session.select(index));
-  const notes = results.notes?.length ? [h('details', {}, h('summary', {}, 'Notes'), results.notes.map(note => h('p', {}, note)))] : [];
+  const reasons = (results.notes ?? []).map(note => h('p', {}, note));
+  const notes = reasons.length ? [h('details', {}, h('summary', {}, 'Notes'), reasons)] : [];
   if (!lesion) return [heading, list, ...notes];
   const differ = disagreementText(lesion);
   return [

@@ -6,7 +6,9 @@ import { h } from './dom.js';
 
 const number = (value, digits) => (Number.isFinite(value) ? value.toFixed(digits) : '–');
 const percent = value => (Number.isFinite(value) ? `${Math.round(100 * value)} %` : '–');
-const swatch = name => h('span', { class: 'mtinet-swatch', style: `background:${css(classNamed(name)?.colour ?? [136, 136, 136])}` });
+const GREY = [136, 136, 136];
+const swatch = name =>
+  h('span', { class: 'mtinet-swatch', style: `background:${css(classNamed(name)?.colour ?? GREY)}` });
 
 const classOf = lesion => (lesion.class === 'unknown' ? lesion.rule_class : lesion.class) ?? 'unknown';
 
@@ -56,9 +58,10 @@ export function curve(results, lesion) {
 export function ruleText(lesion) {
   const { arterial_hyperenhancement: bright, washout, psr_delayed: ratio } = lesion.enhancement;
   if (lesion.rule_class === null) return 'Kinetic rule: cannot be asked here.';
-  const arterial = bright ? 'brighter than its surroundings in the arterial phase' : 'not brighter than its surroundings in the arterial phase';
+  const arterial = `${bright ? '' : 'not '}brighter than its surroundings in the arterial phase`;
   const late = washout ? 'washes out' : 'does not wash out';
-  return `Kinetic rule: ${titleOf(lesion.rule_class)}. It is ${arterial} and ${late} (surroundings / lesion, delayed: ${number(ratio, 0)} %; washout above 101.5 %).`;
+  const values = `surroundings / lesion, delayed: ${number(ratio, 0)} %; washout above 101.5 %`;
+  return `Kinetic rule: ${titleOf(lesion.rule_class)}. It is ${arterial} and ${late} (${values}).`;
 }
 
 export function disagreementText(lesion) {

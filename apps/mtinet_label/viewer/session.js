@@ -57,7 +57,8 @@ export class Session {
     };
     this.stopWatching = new AbortController();
     const { signal } = this.stopWatching;
-    const { unsubscribe } = displaySetService.subscribe(displaySetService.EVENTS.DISPLAY_SETS_ADDED, () => this.opened());
+    const added = displaySetService.EVENTS.DISPLAY_SETS_ADDED;
+    const { unsubscribe } = displaySetService.subscribe(added, () => this.opened());
     signal.addEventListener('abort', unsubscribe);
     let down = null;
     window.addEventListener('mousedown', event => { down = event; }, { capture: true, signal });
@@ -124,7 +125,7 @@ export class Session {
       const label = await this.server.label(study);
       if (label === null || this.state.study !== study) return;
       this.change({ label, diagnosis: label.diagnosis });
-      if (label.has_mask) await this.overlay.setMask(await this.server.labelMask(study, this.series));
+      if (label.has_mask) await this.overlay.setMask(await this.server.labelMask(study, displaySet.SeriesInstanceUID));
     });
   }
 

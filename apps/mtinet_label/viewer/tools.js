@@ -1,7 +1,7 @@
 // What the mouse does.
 
 const GROUP = 'default';
-const DEFAULT_RADIUS_MM = 6;
+export const DEFAULT_RADIUS_MM = 6;
 const BRUSH = 'CircularBrush';
 const ERASER = 'CircularEraser';
 const THRESHOLD = 'ThresholdCircularBrushDynamic';
@@ -20,7 +20,8 @@ const brush = (toolName, activeStrategy, more = {}) => ({
 });
 
 export function setUpTools({ toolGroupService, toolbarService }, extensionManager) {
-  const { toolNames, Enums } = extensionManager.getModuleEntry('@ohif/extension-cornerstone.utilityModule.tools').exports;
+  const { exports } = extensionManager.getModuleEntry('@ohif/extension-cornerstone.utilityModule.tools');
+  const { toolNames, Enums } = exports;
   const { Primary, Secondary, Auxiliary, Wheel } = Enums.MouseBindings;
   toolGroupService.createToolGroupAndAddTools(GROUP, {
     active: [
@@ -57,7 +58,11 @@ function setUpToolbar(toolbarService) {
     uiType: 'ohif.toolButton',
     props: { icon, label, commands, evaluate: 'evaluate.action' },
   });
-  const layout = { id: 'Layout', uiType: 'ohif.layoutSelector', props: { rows: 2, columns: 4, evaluate: 'evaluate.action' } };
+  const layout = {
+    id: 'Layout',
+    uiType: 'ohif.layoutSelector',
+    props: { rows: 2, columns: 4, evaluate: 'evaluate.action' },
+  };
   toolbarService.register([
     tool('WindowLevel', 'tool-window-level', 'Window level'),
     tool('Zoom', 'tool-zoom', 'Zoom'),
@@ -72,9 +77,6 @@ function setUpToolbar(toolbarService) {
   ]);
 }
 
-export const activeTool = ({ toolGroupService }) =>
-  toolGroupService.getToolGroup(GROUP)?.getActivePrimaryMouseButtonTool?.() ?? null;
-
 export function activate(commandsManager, toolName) {
   commandsManager.run('setToolActive', { toolName, toolGroupId: GROUP });
 }
@@ -82,5 +84,3 @@ export function activate(commandsManager, toolName) {
 export function setBrushRadius(radius) {
   window.cornerstoneTools.utilities.segmentation.setBrushSizeForToolGroup(GROUP, radius);
 }
-
-export { DEFAULT_RADIUS_MM };

@@ -87,16 +87,18 @@ def measure_clicks(
         ckpt_path: weights of ``network``.
         refiner_path: weights of ``refinement_net``.
         output_dir: folder of the report.
-        subjects: the first so many with a lesion.
+        subjects: so many with a lesion, spread evenly over the split.
         seed: of the roughly drawn masks and of the bootstrap.
 
     Raises:
         SystemExit: an argument is wrong, or weights or a study cannot be read.
     """
-    with_lesion = [case for case in cases if case.tumour_class != NO_LESION][:subjects]
-    if len(with_lesion) < 2:
+    with_lesion = [case for case in cases if case.tumour_class != NO_LESION]
+    if min(len(with_lesion), subjects) < 2:
         msg = f"{len(with_lesion)} subject(s) with a lesion to measure on: give at least 2, in the test split."
         raise ConfigurationError(msg)
+    spread = np.unique(np.linspace(0, len(with_lesion) - 1, min(subjects, len(with_lesion))).round().astype(int))
+    with_lesion = [with_lesion[index] for index in spread]
     load_network(network, ckpt_path)
     refiner = Refiner(load_network(refinement_net, refiner_path), size=inferer.size, device=inferer.device)
     clicked = []

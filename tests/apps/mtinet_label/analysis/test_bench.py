@@ -1,0 +1,18 @@
+from pathlib import Path
+
+import pytest
+from bench import MEMORY_LIMIT_MB, Load, main, measurements
+
+
+def test_options_that_are_none() -> None:
+    with pytest.raises(SystemExit):
+        main(["--clients", "many"])
+
+
+@pytest.mark.slow
+def test_many_clients_get_the_bundle_s_own_answers(tmp_path: Path) -> None:
+    load = Load(tmp_path, studies=1, clients=3, shape=(64, 64, 16))
+    found = {measurement["name"]: measurement["value"] for measurement in measurements(load)}
+    assert found["clients_wrong_answers"] == 0
+    assert found["clients_at_once"] == 3
+    assert 100 < found["server_peak_rss_mb"] < MEMORY_LIMIT_MB
