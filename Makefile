@@ -14,7 +14,7 @@ test: .venv/dev.done  ## all tests that need no GPU, at most 20 minutes on 2 cor
 	$(PY) -m pytest -m "not gpu" $(ARGS)
 
 test-app: .venv/dev.done ohif  ## the annotation server with its real parts: Orthanc, OHIF in Chromium, MONAI Label's client
-	MTINET_BROWSER_TESTS=1 $(PY) -m pytest -m "not gpu" tests/apps $(ARGS)
+	MTINET_REQUIRE_BROWSER=1 MTINET_REQUIRE_DICOM_TOOLS=1 $(PY) -m pytest -m "not gpu" tests/apps $(ARGS)
 
 serve: .venv/label.done  ## annotate phantom studies from a folder: 3D Slicer, REST, the result page; ARGS="--port 8000"
 	$(PY) apps/mtinet_label/serve.py $(ARGS)
@@ -26,7 +26,7 @@ ohif: runs/ohif/package/dist/index.html  ## the viewer, fetched once by npm
 
 runs/ohif/package/dist/index.html:
 	mkdir -p runs/ohif
-	cd runs/ohif && tar -xzf "$$(npm pack --silent @ohif/app@3.13.2)"
+	cd runs/ohif && npm pack --silent @ohif/app@3.13.2 && tar -xzf ohif-app-3.13.2.tgz && rm ohif-app-3.13.2.tgz
 	touch $@
 
 rollback: .venv/label.done  ## serve the weights before the last promoted ones; ARGS as in apps/mtinet_label/README.md

@@ -1,16 +1,19 @@
 """The measurement of what clicks gain."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from scripts.engines.weights import save_atomically
+from scripts.engines.weights import model_identity, save_atomically
 from scripts.experiments.refinement_gain import Clicked, draw_gain, measure_clicks, measures, shown_mask
 from scripts.networks.refinement import RefinementNet
 from scripts.studies.layout import read_dataset
 from scripts.studies.reading import read_study
+
+BUNDLE = Path(__file__).resolve().parents[2] / "bundle"
 
 
 class HalfRight:
@@ -77,3 +80,12 @@ def test_small_components_are_not_shown(dataset_dir):
     tumour = (study.label > 0).astype(np.float32)
     tumour[2, 2, 2] = 1.0
     assert np.array_equal(shown_mask(tumour, study), study.label > 0)
+
+
+def test_the_released_weights_keep_what_is_promised():
+    report = json.loads((BUNDLE / "docs" / "results" / "refinement.json").read_text())
+    for key, name in (("model", "model.pt"), ("refiner", "refiner.pt")):
+        assert report[key] == model_identity("", BUNDLE / "models" / name)["weights_sha256"]
+    assert report["subjects"] == 40
+    assert all(measure.get("holds", True) for measure in report["measures"].values())
+    assert (BUNDLE / "models" / "refiner.pt").stat().st_size < 5_000_000

@@ -74,8 +74,8 @@ class StudyRefiner:
             study: the case.
             clicks: of the reader, all of them so far.
             rough: ``(X, Y, Z)`` uint8 of ``LABELS`` values on the case's reference grid, in the axes of its file: a
-                mask to start from instead of the network's own, as it stood before the first click: an answer sent
-                back would be answered twice. It is refined around the clicks; alone, everywhere.
+                mask to start from instead of the network's own, drawn or an earlier answer. It is refined around the
+                clicks; alone, everywhere.
 
         Returns:
             The refined analysis; without clicks and mask the automatic one.

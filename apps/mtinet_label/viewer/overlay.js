@@ -5,7 +5,8 @@ import { gridOf, nearest, resampled, toVoxel, toWorld, voxels } from './grid.js'
 
 const PREFIX = 'mtinet:';
 const AFTER_EDIT_MS = 120;
-const AFTER_IMAGE_MS = 150;
+// Again and again, as a viewport among several draws its first image late.
+const AFTER_IMAGE_MS = [150, 1000, 4000];
 
 /**
  * One labelmap for each displayed series, all showing one mask.
@@ -29,6 +30,13 @@ export class Overlay {
     this.cornerstone = window.cornerstone;
     this.tools = window.cornerstoneTools;
     const { segmentationService, viewportGridService, cornerstoneViewportService } = services;
+    // Of every viewport, whenever it comes: the events do not bubble, but they can be caught on their way down.
+    this.ended = new AbortController();
+    window.addEventListener(
+      this.cornerstone.Enums.Events.STACK_NEW_IMAGE,
+      ({ detail }) => this.recolour(detail.viewportId),
+      { capture: true, signal: this.ended.signal }
+    );
     this.subscriptions = [
       segmentationService.subscribe(segmentationService.EVENTS.SEGMENTATION_DATA_MODIFIED, ({ segmentationId }) => {
         this.noticed(segmentationId);
@@ -43,8 +51,9 @@ export class Overlay {
   }
 
   destroy() {
+    this.ended.abort();
     this.subscriptions.forEach(({ unsubscribe }) => unsubscribe());
-    [this.pending, ...this.recolouring.values()].forEach(timer => clearTimeout(timer));
+    [this.pending, ...[...this.recolouring.values()].flat()].forEach(timer => clearTimeout(timer));
     this.clear();
   }
 
@@ -117,7 +126,6 @@ export class Overlay {
       element.addEventListener('mouseenter', () => { this.hovered = viewportId; });
       element.addEventListener(this.cornerstone.Enums.Events.STACK_NEW_IMAGE, ({ detail }) => {
         this.showed(viewportId, detail.imageId);
-        this.recolour(viewportId);
       });
       this.showed(viewportId, viewport.getCurrentImageId?.());
     }
@@ -125,12 +133,12 @@ export class Overlay {
 
   /** A labelmap that comes with a new image is black until its viewport's masks are drawn once more. */
   recolour(viewportId) {
-    clearTimeout(this.recolouring.get(viewportId));
-    this.recolouring.set(viewportId, setTimeout(() => {
+    this.recolouring.get(viewportId)?.forEach(timer => clearTimeout(timer));
+    this.recolouring.set(viewportId, AFTER_IMAGE_MS.map(after => setTimeout(() => {
       if (this.services.segmentationService.getSegmentationRepresentations(viewportId).length > 0) {
         this.tools.utilities.segmentation.triggerSegmentationRender(viewportId);
       }
-    }, AFTER_IMAGE_MS));
+    }, after)));
   }
 
   showed(viewportId, imageId) {

@@ -54,7 +54,7 @@ class InteractiveTask(InferTask):
         Args:
             request: ``image``: identifier of a study or of the series that was clicked on; ``series``: of another one
                 that is shown; the points as of ``clicks.read_clicks``, all of them so far; ``label``: the file of a
-                rough mask that was uploaded, as it stood before the first click, or one of ``NAMES``;
+                rough mask that was uploaded, such as the one that the viewer shows, or one of ``NAMES``;
                 ``result_extension``, ``result_compress``: of the mask. Everything else is ignored.
 
         Returns:
