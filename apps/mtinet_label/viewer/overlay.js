@@ -34,7 +34,7 @@ export class Overlay {
     this.ended = new AbortController();
     window.addEventListener(
       this.cornerstone.Enums.Events.STACK_NEW_IMAGE,
-      ({ detail }) => this.recolour(detail.viewportId),
+      ({ detail }) => (this.isOver(detail.viewportId) ? this.recolour(detail.viewportId) : this.refresh()),
       { capture: true, signal: this.ended.signal }
     );
     this.subscriptions = [
@@ -135,10 +135,15 @@ export class Overlay {
   recolour(viewportId) {
     this.recolouring.get(viewportId)?.forEach(timer => clearTimeout(timer));
     this.recolouring.set(viewportId, AFTER_IMAGE_MS.map(after => setTimeout(() => {
-      if (this.services.segmentationService.getSegmentationRepresentations(viewportId).length > 0) {
+      if (this.isOver(viewportId)) {
         this.tools.utilities.segmentation.triggerSegmentationRender(viewportId);
       }
     }, after)));
+  }
+
+  /** Whether a viewport shows a mask. */
+  isOver(viewportId) {
+    return this.services.segmentationService.getSegmentationRepresentations(viewportId).length > 0;
   }
 
   showed(viewportId, imageId) {
@@ -176,7 +181,8 @@ export class Overlay {
     const { viewportGridService, segmentationService, cornerstoneViewportService } = this.services;
     for (const [viewportId, viewport] of viewportGridService.getState().viewports) {
       const displaySet = this.displaySetIn(viewport);
-      if (displaySet === null || !cornerstoneViewportService.getCornerstoneViewport(viewportId)) continue;
+      // A mask that is put over a viewport before its first image stays black.
+      if (displaySet === null || !cornerstoneViewportService.getCornerstoneViewport(viewportId)?.csImage) continue;
       const layer = this.layers.get(displaySet.displaySetInstanceUID) ?? (await this.addLayer(displaySet));
       const shown = segmentationService.getSegmentationRepresentations(viewportId);
       for (const { segmentationId } of shown) {
