@@ -67,6 +67,9 @@ def serve_folder(
     if not (studies / "subjects.csv").exists():
         print(f"making {number} phantom studies, once", flush=True)
         write_cohort(number, SEED, studies)
+    if not any(key == "count_dataset_labels" for key, _ in conf):
+        # The phantom's own masks would leave nothing to annotate.
+        conf = [*conf, ("count_dataset_labels", "false")]
     server = start_server(started, str(studies), port, conf, log=folder / "server.log")
     address = f"http://127.0.0.1:{port}"
     case = sorted(file.name.removesuffix("_0000.nii.gz") for file in studies.glob("images*/*_0000.nii.gz"))[0]

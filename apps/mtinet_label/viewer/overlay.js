@@ -5,8 +5,10 @@ import { gridOf, nearest, resampled, toVoxel, toWorld, voxels } from './grid.js'
 
 const PREFIX = 'mtinet:';
 const AFTER_EDIT_MS = 120;
-// Again and again, as a viewport among several draws its first image late.
-const AFTER_IMAGE_MS = [150, 1000, 4000];
+// Again and again, as a viewport among several draws its first image late; and one after the other, as of several that
+// ask in one animation frame only some are drawn.
+const AFTER_IMAGE_MS = [150, 1000, 4000, 8000, 16000];
+const BETWEEN_VIEWPORTS_MS = 250;
 
 /**
  * One labelmap for each displayed series, all showing one mask.
@@ -134,11 +136,21 @@ export class Overlay {
   /** A labelmap that comes with a new image is black until its viewport's masks are drawn once more. */
   recolour(viewportId) {
     this.recolouring.get(viewportId)?.forEach(timer => clearTimeout(timer));
+    const turn = [...this.services.viewportGridService.getState().viewports.keys()].indexOf(viewportId);
     this.recolouring.set(viewportId, AFTER_IMAGE_MS.map(after => setTimeout(() => {
-      if (this.isOver(viewportId)) {
-        this.tools.utilities.segmentation.triggerSegmentationRender(viewportId);
+      this.giveColours(viewportId);
+      this.tools.utilities.segmentation.triggerSegmentationRender(viewportId);
+    }, after + turn * BETWEEN_VIEWPORTS_MS)));
+  }
+
+  giveColours(viewportId) {
+    const { segmentationService } = this.services;
+    for (const { segmentationId } of segmentationService.getSegmentationRepresentations(viewportId)) {
+      if (!segmentationId.startsWith(PREFIX)) continue;
+      for (const { value, colour } of CLASSES) {
+        segmentationService.setSegmentColor(viewportId, segmentationId, value, colour);
       }
-    }, after)));
+    }
   }
 
   /** Whether a viewport shows a mask. */
@@ -195,9 +207,7 @@ export class Overlay {
           segmentationId: layer.id,
           type: this.tools.Enums.SegmentationRepresentations.Labelmap,
         });
-        for (const { value, colour } of CLASSES) {
-          segmentationService.setSegmentColor(viewportId, layer.id, value, colour);
-        }
+        this.giveColours(viewportId);
       }
       segmentationService.setActiveSegmentation(viewportId, layer.id);
       segmentationService.setActiveSegment(layer.id, this.activeClass);
