@@ -148,7 +148,7 @@ def test_an_unreadable_study_does_not_stop_the_others(damage, bundle, quick, tra
     finished = bundle.run("inferring", "inference.yaml", quick | overrides)
     assert finished.code != 0
     assert "Traceback" not in finished.stdout + finished.stderr
-    assert "1 of 2 studies could not be analysed" in finished.stderr
+    assert "1 of 2 studies have faults" in finished.stderr
     assert "phantom-5-13" in finished.error
     assert not (output_dir / "phantom-5-13").exists()
     assert (output_dir / "phantom-5-14" / "result.json").is_file()
