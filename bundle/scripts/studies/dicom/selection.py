@@ -274,8 +274,7 @@ def _evidence(
     stack = item.facts.stack
     lines = sentences(item.facts, [other.facts for other in placed if other is not item])
     if item.time_s is not None and item.time_known:
-        when = "before" if item.time_s < 0 else "after"
-        lines.append(f"{abs(item.time_s):.0f} s {when} the injection (AcquisitionTime - ContrastBolusStartTime)")
+        lines.append(f"{_since_injection(item.time_s)} (AcquisitionTime - ContrastBolusStartTime)")
     elif item.time_s is not None:
         first = next(other for other in placed if other.time_s is not None)
         if first is not item:
@@ -329,13 +328,17 @@ def _problem(
     return f"{what}. Look at the candidates and name the phases, for example --phases '{json.dumps(guesses)}'."
 
 
+def _since_injection(time_s: float) -> str:
+    return f"{abs(time_s):.0f} s {'before' if time_s < 0 else 'after'} the injection"
+
+
 def _reported_time_s(item: Placed) -> float | None:
     return None if item.time_s is None else round(max(0.0, item.time_s), 1)
 
 
 def _reason(item: Placed, phases: Mapping[str, Chosen]) -> str:
     phase = "arterial" if item.state == "early_arterial" else item.state
-    time = "" if item.time_s is None else f", {item.time_s:.0f} s after the injection"
+    time = "" if item.time_s is None else f", {_since_injection(item.time_s)}"
     if item.state == "hepatobiliary":
         return f"hepatobiliary phase{time}: not one of the four"
     name = _STATE_NAMES[item.state]

@@ -9,6 +9,7 @@ is supposed to be the first arterial one, and the suppositions are summed over.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -20,6 +21,7 @@ from .stack import Stack
 
 STATES = ("pre", "early_arterial", "arterial", "portal_venous", "delayed", "hepatobiliary")
 EARLY_ARTERIAL_S = 18.0
+_IS_PRE = np.array([state == "pre" for state in STATES])
 
 SKIPPED = -2.0
 """A phase of ``PHASES`` that no candidate shows."""
@@ -46,6 +48,12 @@ _NEAR_NAMES = {
     ("delayed", "portal_venous"): -3.5,
     ("delayed", "hepatobiliary"): -3.0,  # "20 min delayed"
 }
+
+CONTRAST_BEFORE = -2.5
+"""A series before the injection whose description or tags tell of contrast agent."""
+
+UNTAGGED = -2.5
+"""A candidate after the injection without contrast tags, where others have them."""
 
 NAMED = -50.0
 """A person's word goes before any evidence."""
@@ -192,16 +200,16 @@ def _fits_without_clock(
     untagged_exist = any(not fact.contrast for fact in ordered)
     tagged_exist = any(fact.contrast for fact in ordered)
     words = [fact.phase_word for fact in ordered]
+    parts = Counter(fact.stack.series_uid for fact in ordered)
     for number, fact in enumerate(ordered):
+        # A dynamic series may begin before the injection: what is said of the whole is shared by its parts.
+        contrast_before = CONTRAST_BEFORE / parts[fact.stack.series_uid]
         if words[number]:
             fits[number] += [_name_fit(words[number], state) for state in STATES]
         elif fact.words.contrast:
-            fits[number, STATES.index("pre")] -= 2.5
+            fits[number] += np.where(_IS_PRE, contrast_before, 0.0)
         if tagged_exist and untagged_exist:
-            # A dynamic series that begins before the injection carries the tags of the whole.
-            dynamic = sum(other.stack.series_uid == fact.stack.series_uid for other in ordered) > 1
-            tagged = np.where([state == "pre" for state in STATES], -1.0 if dynamic else -2.5, 0.0)
-            fits[number] += tagged if fact.contrast else np.where(np.array(STATES) == "pre", 0.0, -2.5)
+            fits[number] += np.where(fact.contrast == _IS_PRE, contrast_before if fact.contrast else UNTAGGED, 0.0)
         if fact.stack in signals:
             fits[number] += signals[fact.stack]
         for phase, stack in named.items():
