@@ -14,9 +14,9 @@ import numpy as np
 from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 
 from lib.client_entries import said_of_label, strategies_of_image
+from lib.drawn_mask import read_mask
 from lib.errors import BadRequestError, UnknownError
 from lib.labels.label import Label
-from lib.labels.reading import read_mask
 from lib.labels.sending import SegSender
 from lib.labels.store import LabelStore
 from lib.settings import Settings
@@ -215,7 +215,8 @@ class StudyDatastore(Datastore):
         """
         tag, info = _tag(label_tag), label_info or {}
         study = self.source.open(self._case(image_id))
-        mask = read_mask(Path(label_filename), study, classes=info.get("classes"), names=info.get("label_info"))
+        content = Path(label_filename).read_bytes()
+        mask = read_mask(content, study, classes=info.get("classes"), names=info.get("label_info"))
         if tag == ORIGINAL:
             self.labels.keep_original(study.case_id, mask, study)
         else:

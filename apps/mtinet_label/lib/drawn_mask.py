@@ -6,57 +6,60 @@ import json
 import math
 import tempfile
 import zlib
-from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from lib.errors import BadRequestError
 from lib.grids import nearest, reference_grid
+from lib.mask_values import segments_of, with_our_values
 from lib.nrrd_file import read_nrrd
 from lib.studies.study import OpenStudy
-from scripts.domain.classes import CLASSES, LABELS
-from scripts.studies.nifti import FileError, read_volume
+from scripts.domain.classes import CLASSES
+from scripts.studies.nifti import FileError, open_nifti
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _NIFTI_SIZES = (b"\x5c\x01\x00\x00", b"\x00\x00\x01\x5c", b"\x1c\x02\x00\x00", b"\x00\x00\x02\x1c")
 """How NIfTI-1 and NIfTI-2 files begin, in both byte orders."""
 
+_FINER = 8
+"""A mask may have so many times the voxels of the study's largest series: 3D Slicer draws on finer grids, too."""
+
 _LARGEST_VOXEL, _NIFTI_HEADER = 8, 1 << 16
 
 
 def read_mask(
-    content: bytes, study: OpenStudy, series: str | None, *, classes: Mapping[str, str] | None = None
+    content: bytes, study: OpenStudy, series: str | None = None, *, classes: Any = None, names: Any = None
 ) -> np.ndarray:
     """A client's mask on the study's reference grid.
 
+    It may lie on any grid of the study's world; values between voxels are those of the nearest one.
+
     Args:
-        content: an NRRD or NIfTI file, whose own geometry counts, or one byte a voxel on the grid of ``series``, the
-            columns fastest.
+        content: an NRRD (also Slicer's ``.seg.nrrd`` without overlapping segments) or NIfTI file, whose own geometry
+            counts, or one byte a voxel on the grid of ``series``, the columns fastest.
         study: the case.
         series: the series or phase file that the mask was drawn on; None is the reference.
-        classes: class name by voxel value, as ``class_names`` gives it; None where the values are those of ``LABELS``.
+        classes: see ``with_our_values``.
+        names: likewise.
 
     Returns:
         ``(X, Y, Z)`` uint8 of ``LABELS`` values in the axes of the case's reference file.
 
     Raises:
-        BadRequestError: not a mask, not on the series' grid, or values that no class stands for.
+        BadRequestError: not a mask, not on the series' grid, values that no class stands for, or nothing of it lies
+            in the study.
+        UnknownError: no such series.
     """
-    grid = study.grid(series)
-    most_voxels = 2 * max(math.prod(known.shape) for known in study.series.values())
-    if content.startswith(b"NRRD"):
-        volume, affine = read_nrrd(content, most_voxels=most_voxels)
-    elif content.startswith((_GZIP_MAGIC, *_NIFTI_SIZES)):
-        volume, affine = _read_nifti(content, most_bytes=most_voxels * _LARGEST_VOXEL + _NIFTI_HEADER)
-    elif len(content) == math.prod(grid.shape):
-        volume, affine = np.frombuffer(content, dtype=np.uint8).reshape(grid.shape, order="F"), grid.affine
-    else:
-        expected = " x ".join(str(n) for n in grid.shape)
-        msg = f"the mask is neither NRRD nor NIfTI, nor one byte for each of the series' {expected} voxels"
-        raise BadRequestError(msg)
+    volume, affine, segments = _volume(content, study, series)
+    mask = with_our_values(volume, classes=classes, names=names, segments=segments)
     shape, reference = reference_grid(study)
-    return nearest(_of_classes(volume, classes), affine, shape=shape, target=reference)
+    placed = nearest(mask, affine, shape=shape, target=reference)
+    if mask.any() and not placed.any():
+        msg = "nothing of the mask lies inside the study's reference phase: is it another study's?"
+        raise BadRequestError(msg)
+    return placed
 
 
 def class_names(text: str) -> dict[str, str] | None:
@@ -78,19 +81,19 @@ def class_names(text: str) -> dict[str, str] | None:
     return classes
 
 
-def _of_classes(volume: np.ndarray, classes: Mapping[str, str] | None) -> np.ndarray:
-    values = np.unique(volume)
-    meaning = {float(LABELS[name]): LABELS[name] for name in CLASSES}
-    if classes is not None:
-        meaning = {float(value): LABELS[name] for value, name in classes.items()}
-    unknown = [f"{value:g}" for value in values if value != 0 and float(value) not in meaning]
-    if unknown:
-        msg = f"the mask holds the value {unknown[0]}, which stands for no class"
-        raise BadRequestError(msg)
-    mask = np.zeros(volume.shape, dtype=np.uint8)
-    for value, label in meaning.items():
-        mask[volume == value] = label
-    return mask
+def _volume(content: bytes, study: OpenStudy, series: str | None) -> tuple[np.ndarray, np.ndarray, dict[int, str]]:
+    """Voxels, their affine, and the segments' names by value where the file says them."""
+    grid = study.grid(series)
+    most_voxels = _FINER * max(math.prod(known.shape) for known in study.series.values())
+    if content.startswith(b"NRRD"):
+        return *read_nrrd(content, most_voxels=most_voxels), segments_of(content)
+    if content.startswith((_GZIP_MAGIC, *_NIFTI_SIZES)):
+        return *_read_nifti(content, most_bytes=most_voxels * _LARGEST_VOXEL + _NIFTI_HEADER), {}
+    if len(content) == math.prod(grid.shape):
+        return np.frombuffer(content, dtype=np.uint8).reshape(grid.shape, order="F"), grid.affine, {}
+    expected = " x ".join(str(n) for n in grid.shape)
+    msg = f"the mask is neither NRRD nor NIfTI, nor one byte for each of the series' {expected} voxels"
+    raise BadRequestError(msg)
 
 
 def _read_nifti(content: bytes, *, most_bytes: int) -> tuple[np.ndarray, np.ndarray]:
@@ -102,13 +105,17 @@ def _read_nifti(content: bytes, *, most_bytes: int) -> tuple[np.ndarray, np.ndar
             msg = "the mask's packed data is damaged"
             raise BadRequestError(msg) from error
         if not unpack.eof:
-            msg = "the mask is larger than any of the study's series, or its file is cut off"
+            msg = "the mask is far larger than any of the study's series, or its file is cut off"
             raise BadRequestError(msg)
     with tempfile.TemporaryDirectory(prefix="mtinet-mask-") as folder:
         file = Path(folder, "mask.nii")
         file.write_bytes(content)
         try:
-            return read_volume(file)
+            image = open_nifti(file)
         except FileError as error:
             msg = f"the mask is no use: {error.problem}. {error.fix}"
             raise BadRequestError(msg) from error
+        if len(image.shape) != 3 or min(image.shape) < 1:
+            msg = "the mask is not one 3D volume"
+            raise BadRequestError(msg)
+        return np.asanyarray(image.dataobj), image.affine

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lib.errors import BadRequestError, UnknownError
+from lib.errors import BadRequestError
 from lib.studies.study import OpenStudy, StudySource
 
 
@@ -31,7 +31,5 @@ def asked(request: Mapping[str, Any], source: StudySource) -> tuple[OpenStudy, s
     address = source.resolve(image)
     study = source.open(address.case_id)
     series = request.get("series") or address.series
-    if series is not None and series not in study.series:
-        msg = "the study has no such series, or it shows none of the four phases"
-        raise UnknownError(msg)
+    study.grid(series)
     return study, series

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from lib.errors import UnknownError
 from scripts.studies.case import Case
 
 if TYPE_CHECKING:
@@ -48,9 +49,17 @@ class OpenStudy:
     imported: ImportedStudy | None = None
 
     def grid(self, series: str | None) -> ViewerGrid:
-        """The grid of a series; of the reference where None or the case's own identifier is given."""
-        known = self.series.get(series) if series is not None else None
-        return self.series[self.reference] if known is None else known
+        """The grid of a series; of the reference where None or the case's own identifier is given.
+
+        Raises:
+            UnknownError: the study has no such series, or it shows none of the phases.
+        """
+        if series is None or series == self.case_id:
+            series = self.reference
+        if series not in self.series:
+            msg = "the study has no such series, or it shows none of the four phases"
+            raise UnknownError(msg)
+        return self.series[series]
 
 
 @dataclass(frozen=True)

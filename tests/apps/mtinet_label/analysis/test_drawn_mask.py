@@ -42,7 +42,7 @@ def test_values_that_mean_nothing_are_refused(opened_study: OpenStudy, true_mask
 
 
 def test_broken_values_of_a_nifti_are_refused(opened_study: OpenStudy, true_mask: np.ndarray) -> None:
-    with pytest.raises(BadRequestError, match=r"the value 0\.5"):
+    with pytest.raises(BadRequestError, match="no whole numbers"):
         read_mask(_nifti(true_mask.astype(np.float32) / 4, opened_study.grid(None).affine), opened_study, None)
 
 
@@ -63,6 +63,13 @@ def test_every_form_gives_the_mask(opened_study: OpenStudy, true_mask: np.ndarra
     }[kind]()
     assert true_mask.any()
     assert np.array_equal(read_mask(content, opened_study, None), true_mask)
+
+
+def test_a_mask_that_misses_the_study_is_not_an_empty_one(opened_study: OpenStudy, true_mask: np.ndarray) -> None:
+    elsewhere = np.array(opened_study.grid(None).affine)
+    elsewhere[:3, 3] += 5000.0
+    with pytest.raises(BadRequestError, match="inside the study"):
+        read_mask(nrrd(true_mask, elsewhere), opened_study, opened_study.reference)
 
 
 def test_a_file_s_own_geometry_counts(opened_study: OpenStudy, true_mask: np.ndarray) -> None:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from nibabel.affines import apply_affine
 
-from lib.errors import BadRequestError
+from lib.errors import BadRequestError, UnknownError
 from lib.grids import from_grid, nearest, on_grid, reference_grid
 from lib.studies.study import OpenStudy, ViewerGrid
 from scripts.domain.errors import StudyError
@@ -29,6 +29,13 @@ def test_masks_of_another_shape_are_refused(opened_study: OpenStudy) -> None:
         on_grid(np.zeros((80, 96, 20), np.uint8), opened_study, None)
     with pytest.raises(BadRequestError, match="the series 96 x 80 x 20"):
         from_grid(np.zeros((80, 96, 20), np.uint8), opened_study, opened_study.reference)
+
+
+def test_an_unknown_series_is_no_silent_reference(opened_study: OpenStudy, true_mask: np.ndarray) -> None:
+    for ask in (opened_study.grid, lambda name: on_grid(true_mask, opened_study, name)):
+        with pytest.raises(UnknownError, match="no such series"):
+            ask("liver-02_0001")
+    assert opened_study.grid("liver-01") is opened_study.grid(None) is opened_study.grid("liver-01_0001")
 
 
 @pytest.mark.parametrize("content", [b"no NIfTI", None])
