@@ -56,6 +56,7 @@ class StudyDatastore(Datastore):
         self._description = "Four-phase liver MRI: one case a study"
         self._said: dict[str, dict[str, Any]] = {}
         if isinstance(source, DicomwebSource):
+            source.let_stay(labels.labelled)
             self.sender = SegSender(labels, source)
             self.sender.start()
 
@@ -105,12 +106,16 @@ class StudyDatastore(Datastore):
         return io.BytesIO(Path(self.get_image_uri(image_id)).read_bytes())
 
     def get_image_uri(self, image_id: str) -> str:
-        """File of the phase that a series shows, of the reference phase for a study; fetched if need be."""
+        """File of the phase that a series shows, of the reference phase for a study; fetched if need be.
+
+        Raises:
+            UnknownError: no such study, or the series shows none of its phases.
+        """
         address = self.source.resolve(image_id)
         study = self.source.open(address.case_id)
+        study.grid(address.series)
         files = dict(zip(PHASES, study.case.phase_files, strict=True))
-        shown = study.phase_of.get(address.series, study.phase_of[study.reference])
-        return str(files[shown])
+        return str(files[study.phase_of[address.series or study.reference]])
 
     def get_label(self, label_id: str, label_tag: str, params: Any = None) -> io.BytesIO | None:
         """The mask, packed NIfTI; None where there is none."""

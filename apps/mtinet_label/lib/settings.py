@@ -23,6 +23,8 @@ class Settings:
         state: folder of everything that the server writes: labels, opened studies, promoted weights. By default one
             for each ``--studies``, below ``runs/label``.
         register: of DICOM phases to the arterial one: none, rigid or deformable.
+        cache_gb: of opened DICOM studies on disk; those not opened for longest go first, those with a label and those
+            in use never. 0 is without limit.
         waiting: analyses that may wait for their turn before the server answers that it is busy.
         max_upload_mb: of one request.
         allow_remote: answer other machines than this one.
@@ -35,6 +37,7 @@ class Settings:
 
     state: str = ""
     register: str = "deformable"
+    cache_gb: int = 100
     waiting: int = 8
     max_upload_mb: int = 256
     allow_remote: bool = False

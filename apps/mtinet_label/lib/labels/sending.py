@@ -82,7 +82,8 @@ class SegSender:
                 logger.warning("a label is not sent to the PACS yet: %s", error)
                 return
             except MTINetError as error:
-                logger.error("a label cannot be sent to the PACS: %s", error)
+                # Of the bundle's errors, some name files, and so the study.
+                logger.error("a label cannot be sent to the PACS (%s)", type(error).__name__)
 
     def _send(self, label: Label) -> None:
         self._source.pacs.store(write_seg(label, self._source.open(label.case_id)))

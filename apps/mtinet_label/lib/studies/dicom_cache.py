@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +33,10 @@ logger = logging.getLogger(__name__)
 
 RECORD_FILE = "study.json"
 DICOM_FOLDER, IMAGES_FOLDER, ABOUT_FOLDER = "dicom", "images", "import"
-_FORMAT = 1
+_FORMAT = 2
+
+_IN_USE_S = 1800.0
+"""A study that was opened so recently is in use: a reader looks at it, or an analysis reads its files."""
 
 
 class StudyCache:
@@ -38,16 +44,20 @@ class StudyCache:
 
     ``<folder>/<uid>/`` holds the phases as NIfTI on the reference grid (``images``), the DICOM files of the four phases
     (``dicom``), what the importer says about them (``import``) and which stack is which phase (``study.json``). A
-    server that is killed in between leaves nothing but a folder aside, which the next one removes.
+    server that is killed in between leaves nothing but a folder aside, which the next one removes. When a study was
+    last opened is its record's time of change.
 
     Args:
         folder: made if it is missing.
         register: of the phases to the arterial one: none, rigid or deformable.
+        most_bytes: after an import, studies that were not opened for longest are forgotten until no more is used;
+            0 is without limit.
     """
 
-    def __init__(self, folder: Path, *, register: str) -> None:
+    def __init__(self, folder: Path, *, register: str, most_bytes: int = 0) -> None:
         self.folder = folder
         self.register = register
+        self.most_bytes = most_bytes
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         remove_leftovers(folder)
 
@@ -72,6 +82,40 @@ class StudyCache:
         except StudyError:
             return None
 
+    def announced(self, uid: str) -> dict[str, int] | None:
+        """What the PACS had of a study when it was fetched; None where that is not known."""
+        try:
+            return _read_record(self.folder / uid / RECORD_FILE)["announced"]
+        except StudyError:
+            return None
+
+    def touch(self, uid: str) -> None:
+        """Remember that a study is opened now."""
+        with suppress(OSError):  # another server may have forgotten it just now
+            os.utime(self.folder / uid / RECORD_FILE)
+
+    def make_room(self, keep: Callable[[], Iterable[str]]) -> None:
+        """Forget the studies that were not opened for longest, until the rest is within the limit.
+
+        Args:
+            keep: gives the studies that stay whatever they take; so do those in use.
+        """
+        if not self.most_bytes:
+            return
+        studies = sorted(self._studies())
+        used = sum(size for _, _, size in studies)
+        if used <= self.most_bytes:
+            return
+        staying = set(keep())
+        for opened_at, uid, size in studies:
+            if used <= self.most_bytes or time.time() - opened_at < _IN_USE_S:
+                break
+            if uid not in staying:
+                self.remove(uid)
+                used -= size
+        if used > self.most_bytes:
+            logger.warning("the studies on this server take %.1f GB, and all are labelled or in use", used / 1e9)
+
     def load(self, uid: str) -> OpenStudy:
         """A study that is there.
 
@@ -81,10 +125,10 @@ class StudyCache:
         folder = self.folder / uid
         record = _read_record(folder / RECORD_FILE)
         files = tuple(folder / IMAGES_FOLDER / phase_file_name(uid, phase) for phase in range(len(PHASES)))
-        with quiet_libraries():
-            stacks = stacks_of(scan(folder / DICOM_FOLDER, progress=False).frames)
-        found = {(stack.series_uid, stack.part_index): stack for stack in stacks}
         try:
+            with quiet_libraries():
+                stacks = stacks_of(scan(folder / DICOM_FOLDER, progress=False).frames)
+            found = {(stack.series_uid, stack.part_index): stack for stack in stacks}
             phases = record["phases"]
             sources = {name: found[phases[name]["series"], phases[name]["part_index"]] for name in PHASES}
             case = _case(uid, files, record)
@@ -95,12 +139,13 @@ class StudyCache:
             raise _damaged()
         return _open_study(case, sources)
 
-    def add(self, uid: str, series: Iterable[Iterable[Dataset]]) -> None:
-        """Import a study and keep it.
+    def add(self, uid: str, series: Iterable[Iterable[Dataset]], *, announced: Mapping[str, int] | None = None) -> None:
+        """Import a study and keep it, instead of an earlier state of it that is there if this succeeds.
 
         Args:
             uid: of the study.
             series: the images of each of its MR series, one at a time.
+            announced: how many images the PACS said that each has, by SeriesInstanceUID.
 
         Raises:
             StudyError: it cannot be made a four-phase study; nothing is kept.
@@ -111,7 +156,7 @@ class StudyCache:
             # Without a record it is what an interrupted removal left.
             shutil.rmtree(self.folder / uid, ignore_errors=True)
         try:
-            self._add(uid, series)
+            self._add(uid, series, announced, replacing=uid in self)
         except FileExistsError:
             raise
         except OSError as error:  # its message would name the place
@@ -123,15 +168,30 @@ class StudyCache:
         (self.folder / uid / RECORD_FILE).unlink(missing_ok=True)
         shutil.rmtree(self.folder / uid, ignore_errors=True)
 
-    def _add(self, uid: str, series: Iterable[Iterable[Dataset]]) -> None:
+    def _studies(self) -> Iterable[tuple[float, str, int]]:
+        """Of each study: when it was last opened, its UID, its bytes."""
+        for record_file in self.folder.glob(f"*/{RECORD_FILE}"):
+            with suppress(OSError, StudyError):  # forgotten by another server, or damaged
+                opened_at = record_file.stat().st_mtime
+                yield opened_at, record_file.parent.name, int(_read_record(record_file)["bytes"])
+
+    def _add(
+        self,
+        uid: str,
+        series: Iterable[Iterable[Dataset]],
+        announced: Mapping[str, int] | None,
+        *,
+        replacing: bool,
+    ) -> None:
         with new_folder(self.folder / uid) as aside, quiet_libraries():
             fetched = aside / "fetched"
             for number, images in enumerate(series):
                 _write(images, fetched / f"{number:04d}")
             imported = _imported(fetched, aside / "dataset", self.register)
-            _keep(imported, uid, aside)
-            for folder in (fetched, aside / "dataset"):
-                shutil.rmtree(folder)
+            _keep(imported, uid, aside, announced)
+            if replacing:
+                # A server that is killed between this and the new name has to fetch the study again.
+                self.remove(uid)
 
 
 def _write(images: Iterable[Dataset], folder: Path) -> None:
@@ -152,7 +212,7 @@ def _imported(fetched: Path, dataset: Path, register: str) -> ImportedStudy:
     raise StudyError(msg)
 
 
-def _keep(imported: ImportedStudy, uid: str, folder: Path) -> None:
+def _keep(imported: ImportedStudy, uid: str, folder: Path, announced: Mapping[str, int] | None) -> None:
     """What a study needs from now on, by names that tell nothing but its UID."""
     (folder / IMAGES_FOLDER).mkdir()
     for phase, file in enumerate(imported.case.phase_files):
@@ -162,8 +222,12 @@ def _keep(imported: ImportedStudy, uid: str, folder: Path) -> None:
     # Whole series, each a folder: what sets the parts of one apart shows only among all of them.
     for series in {frame.file.parent for stack in imported.sources.values() for frame in stack.frames}:
         series.replace(folder / DICOM_FOLDER / series.name)
+    for rest in ("fetched", "dataset"):
+        shutil.rmtree(folder / rest)
     record = {
         "format": _FORMAT,
+        "announced": None if announced is None else dict(announced),
+        "bytes": sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()),
         "site": imported.case.site,
         "times_s": list(imported.case.times_s),
         "nominal_times": list(imported.case.nominal_times),
@@ -182,6 +246,7 @@ def _read_record(file: Path) -> dict[str, Any]:
             record["format"] == _FORMAT
             and set(record["phases"]) == set(PHASES)
             and len(record["times_s"]) == len(PHASES)
+            and {"announced", "bytes"} <= record.keys()
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _damaged() from error

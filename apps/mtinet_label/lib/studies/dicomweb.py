@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import OrderedDict, defaultdict
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from pydicom.dataset import Dataset
 
-from lib.errors import BusyError, UnavailableError, UnknownError
+from lib.errors import AppError, BusyError, UnavailableError, UnknownError
 from lib.studies.dicom_cache import StudyCache
 from lib.studies.pacs import Pacs
 from lib.studies.study import Address, Listed, OpenStudy
 from lib.studies.uid import required_uid
 from scripts.domain.errors import StudyError
 
+logger = logging.getLogger(__name__)
+
 LISTING_S = 30.0
+CHECKED_S = 60.0
 _OPEN_STUDIES = 32
 _MISSES_S = 30.0
 _MOST_MISSES = 10_000
@@ -28,8 +32,9 @@ class DicomwebSource:
     """The MR studies of a DICOMweb server.
 
     The list comes by QIDO-RS, page by page, and is kept for a short time; while the PACS does not answer, the last one
-    stands. A study is fetched by WADO-RS once, imported into the cache, and from then on needs no PACS. One study is
-    imported at a time: a registration takes all cores and up to 1.7 GB.
+    stands. A study is fetched by WADO-RS once, imported into the cache, and from then on needs no PACS. Only where the
+    PACS has other images of it now (one QIDO-RS query when it is opened) is it fetched again; while that fails, what is
+    there serves. One study is imported at a time: a registration takes all cores and up to 1.7 GB.
 
     Args:
         url: of the DICOMweb root.
@@ -38,6 +43,8 @@ class DicomwebSource:
         auth: name and password that the PACS wants.
         waiting: requests that may wait for studies to be fetched before others are told that the server is busy.
         listing_s: how long the list is kept.
+        checked_s: how long a study is not asked about again, and no study after the PACS did not answer.
+        most_bytes: of the cache; see ``StudyCache``.
     """
 
     def __init__(
@@ -49,11 +56,17 @@ class DicomwebSource:
         auth: tuple[str, str] | None = None,
         waiting: int = 8,
         listing_s: float = LISTING_S,
+        checked_s: float = CHECKED_S,
+        most_bytes: int = 0,
     ) -> None:
         self.url = url.rstrip("/")
         self.auth = auth
         self.pacs = Pacs(self.url, auth=auth)
-        self._cache = StudyCache(cache_dir, register=register)
+        self._cache = StudyCache(cache_dir, register=register, most_bytes=most_bytes)
+        self._stay: Callable[[], Iterable[str]] = tuple
+        self._checked_s = checked_s
+        self._checked: dict[str, float] = {}
+        self._silent_since = float("-inf")
         self._listing_s = listing_s
         self._listed: list[Listed] = []
         self._listed_ids: frozenset[str] = frozenset()
@@ -68,6 +81,14 @@ class DicomwebSource:
         self._locks: dict[str, threading.Lock] = defaultdict(threading.Lock)
         self._importing = threading.Lock()
         self._waiting = threading.BoundedSemaphore(waiting + 1)
+
+    def let_stay(self, studies: Callable[[], Iterable[str]]) -> None:
+        """Say which studies stay in the cache as they are: what readers drew on, and training reads, must not change.
+
+        Args:
+            studies: gives their UIDs, as they are now.
+        """
+        self._stay = studies
 
     def listing(self) -> list[Listed]:
         """Every MR study, in the order of the UIDs; none is fetched for it.
@@ -109,7 +130,7 @@ class DicomwebSource:
         return Address(study_uid, uid)
 
     def open(self, case_id: str) -> OpenStudy:
-        """The study; fetched and imported if it is not in the cache.
+        """The study; fetched and imported if it is not in the cache, or has other images at the PACS now.
 
         Raises:
             UnknownError: no such study.
@@ -118,12 +139,15 @@ class DicomwebSource:
             UnavailableError: the PACS does not answer.
         """
         uid = required_uid(case_id)
+        self._cache.touch(uid)
         opened = self._opened.get(uid)
-        if opened is None:
+        if opened is None or uid not in self._cache or self._must_be_checked(uid):
             with self._state:
                 lock = self._locks[uid]
-            with self._room(), lock:
-                opened = self._opened.get(uid) or self._from_disk(uid) or self._from_pacs(uid)
+            # What is on this machine is opened even while others wait for studies to be fetched.
+            with nullcontext() if uid in self._cache else self._room(), lock:
+                self._check(uid)
+                opened = self._from_memory(uid) or self._from_disk(uid) or self._from_pacs(uid)
         with self._state:
             self._opened[uid] = opened
             self._opened.move_to_end(uid)
@@ -134,7 +158,7 @@ class DicomwebSource:
 
     def is_local(self, case_id: str) -> bool:
         """Whether the study is on this machine already, so that opening it is quick."""
-        return case_id in self._opened or case_id in self._cache
+        return case_id in self._cache
 
     def reference(self, case_id: str) -> str | None:
         """SeriesInstanceUID of the study's reference phase where that is known already; nothing is fetched."""
@@ -188,6 +212,10 @@ class DicomwebSource:
         finally:
             self._waiting.release()
 
+    def _from_memory(self, uid: str) -> OpenStudy | None:
+        # Its files may have gone, to make room.
+        return self._opened.get(uid) if uid in self._cache else None
+
     def _from_disk(self, uid: str) -> OpenStudy | None:
         if uid not in self._cache:
             return None
@@ -197,6 +225,34 @@ class DicomwebSource:
             self._cache.remove(uid)
             return None
 
+    def _must_be_checked(self, uid: str) -> bool:
+        now = time.monotonic()
+        last = max(self._checked.get(uid, float("-inf")), self._silent_since)
+        return now - last > self._checked_s
+
+    def _check(self, uid: str) -> None:
+        """Fetch a study of the cache again where the PACS has other images of it now; whatever fails, it stays."""
+        if not self._must_be_checked(uid) or uid not in self._cache:
+            return
+        self._checked[uid] = time.monotonic()
+        known = self._cache.announced(uid)
+        if known is None or uid in self._stay():
+            return
+        try:
+            series = self.pacs.peek(uid)
+        except UnavailableError:
+            self._silent_since = time.monotonic()
+            return
+        if not series or series in (known, self._refused.get(uid, (None, ""))[0]):
+            return
+        try:
+            with self._room():
+                self._fetch(uid, series)
+        except (StudyError, AppError) as error:
+            logger.warning("a study has other images at the PACS now and stays as it was (%s)", type(error).__name__)
+        else:
+            self._opened.pop(uid, None)
+
     def _from_pacs(self, uid: str) -> OpenStudy:
         series = self.pacs.mr_series(uid)
         if not series:
@@ -205,15 +261,20 @@ class DicomwebSource:
         if known == series:
             # Nothing has come since it was refused: fetching it again would end the same way.
             raise StudyError(reason)
+        self._fetch(uid, series)
+        return self._cache.load(uid)
+
+    def _fetch(self, uid: str, series: Mapping[str, int]) -> None:
         with self._importing:
             try:
-                self._cache.add(uid, self._series(uid, series))
+                self._cache.add(uid, self._series(uid, series), announced=series)
             except StudyError as error:
                 self._refused[uid] = (series, str(error))
                 raise
             except FileExistsError:  # another server with the same cache was quicker
                 pass
-        return self._cache.load(uid)
+            self._checked[uid] = time.monotonic()
+            self._cache.make_room(self._stay)
 
     def _refuse_without_mr(self, uid: str) -> None:
         if self.pacs.has_study(uid):

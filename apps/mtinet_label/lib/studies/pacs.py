@@ -21,7 +21,7 @@ logging.getLogger("dicomweb_client").setLevel(logging.ERROR)
 
 _PAGE = 500
 _MOST_STUDIES = 1_000_000
-_TIMEOUT_S = (5, 120)
+_TIMEOUT_S, _PEEK_TIMEOUT_S = (5, 120), (2, 5)
 _STUDY_UID, _SERIES_UID = "0020000D", "0020000E"
 _MODALITY, _MODALITIES, _INSTANCES = "00080060", "00080061", "00201209"
 _MR = "MR"
@@ -37,9 +37,8 @@ class Pacs:
     """
 
     def __init__(self, url: str, *, auth: tuple[str, str] | None = None) -> None:
-        self._client = DICOMwebClient(url.rstrip("/"), session=_session(url, auth))
-        # Somebody waits for the answer; asking again is up to them.
-        self._client.set_http_retry_params(retry=False)
+        self._client = _client(url, auth, _TIMEOUT_S)
+        self._hasty = _client(url, auth, _PEEK_TIMEOUT_S)
 
     def studies(self) -> list[str]:
         """StudyInstanceUIDs of all studies with MR images (QIDO-RS), page by page.
@@ -89,9 +88,20 @@ class Pacs:
         Raises:
             UnavailableError: it does not answer.
         """
+        return self._mr_series(self._client, study_uid)
+
+    def peek(self, study_uid: str) -> dict[str, int]:
+        """As ``mr_series``, but soon or not at all: for a study that can be shown without.
+
+        Raises:
+            UnavailableError: it does not answer within seconds.
+        """
+        return self._mr_series(self._hasty, study_uid)
+
+    def _mr_series(self, client: DICOMwebClient, study_uid: str) -> dict[str, int]:
         with _answers():
             try:
-                found = self._client.search_for_series(study_uid)
+                found = client.search_for_series(study_uid)
             except requests.HTTPError as error:
                 if error.response is not None and error.response.status_code == requests.codes.not_found:
                     return {}
@@ -125,15 +135,30 @@ class Pacs:
 
 
 class _PatientSession(requests.Session):
-    """A session that does not wait for ever."""
+    """A session that does not wait for ever.
+
+    Args:
+        timeout_s: to connect, and between two pieces of an answer.
+    """
+
+    def __init__(self, timeout_s: tuple[float, float]) -> None:
+        super().__init__()
+        self._timeout_s = timeout_s
 
     def request(self, *args: Any, **options: Any) -> requests.Response:
-        options.setdefault("timeout", _TIMEOUT_S)
+        options.setdefault("timeout", self._timeout_s)
         return super().request(*args, **options)
 
 
-def _session(url: str, auth: tuple[str, str] | None) -> requests.Session:
-    session = _PatientSession()
+def _client(url: str, auth: tuple[str, str] | None, timeout_s: tuple[float, float]) -> DICOMwebClient:
+    client = DICOMwebClient(url.rstrip("/"), session=_session(url, auth, timeout_s))
+    # Somebody waits for the answer; asking again is up to them.
+    client.set_http_retry_params(retry=False)
+    return client
+
+
+def _session(url: str, auth: tuple[str, str] | None, timeout_s: tuple[float, float]) -> requests.Session:
+    session = _PatientSession(timeout_s)
     session.auth = auth
     # Loopback is asked directly, whatever proxy the environment names.
     session.trust_env = not _is_loopback(urlsplit(url).hostname or "")

@@ -30,7 +30,7 @@ def source_for(studies: str, settings: Settings) -> StudySource:
 
     Args:
         studies: a folder, or ``http://`` or ``https://`` and so on.
-        settings: ``state``, ``register`` and ``waiting`` are used.
+        settings: ``state``, ``register``, ``waiting`` and ``cache_gb`` are used.
 
     Raises:
         ConfigurationError: no such folder.
@@ -45,4 +45,5 @@ def source_for(studies: str, settings: Settings) -> StudySource:
         register=settings.register,
         auth=pacs_auth(),
         waiting=settings.waiting,
+        most_bytes=settings.cache_gb * 10**9,
     )

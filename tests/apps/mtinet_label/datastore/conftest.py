@@ -51,6 +51,9 @@ class FakePacs:
         study = self.written.get(study_uid)
         return {} if study is None else {series.uid: len(series.files) for series in study.series}
 
+    def peek(self, study_uid: str) -> dict[str, int]:
+        return self.mr_series(study_uid)
+
     def images(self, study_uid: str, series_uid: str) -> Iterator[Dataset]:
         self._answer("images")
         series = next(series for series in self.written[study_uid].series if series.uid == series_uid)

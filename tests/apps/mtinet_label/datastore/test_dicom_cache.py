@@ -1,5 +1,6 @@
 """Imported studies on disk: whole or not there, and the same after a restart."""
 
+import os
 import shutil
 import signal
 import subprocess
@@ -133,7 +134,7 @@ def test_all_phases_in_one_series(cache, write_study, read_series):
     assert set(study.imported.sources) == set(PHASES)
 
 
-@pytest.mark.parametrize("damage", ["record", "image", "dicom", "other shape"])
+@pytest.mark.parametrize("damage", ["record", "image", "dicom", "all dicom", "other shape"])
 def test_a_damaged_study_is_told_and_can_be_forgotten(filled, written, damage):
     folder = filled.folder / written.uid
     images = sorted((folder / "images").iterdir())
@@ -143,6 +144,8 @@ def test_a_damaged_study_is_told_and_can_be_forgotten(filled, written, damage):
         images[2].unlink()
     elif damage == "dicom":
         shutil.rmtree(folder / "dicom" / "0001")
+    elif damage == "all dicom":
+        shutil.rmtree(folder / "dicom")
     else:
         nib.save(nib.Nifti1Image(np.zeros((3, 3, 3), np.int16), np.eye(4)), images[1])
     with pytest.raises(StudyError, match="damaged") as refused:
@@ -159,6 +162,23 @@ def test_an_interrupted_removal_is_made_good(cache, written, read_series):
     assert written.uid not in cache
     cache.add(written.uid, read_series(written))
     assert cache.load(written.uid).case_id == written.uid
+
+
+def test_the_study_that_was_not_opened_for_longest_goes_first(filled, written):
+    for number, name in enumerate(("1.2.1", "1.2.2", "1.2.3")):
+        shutil.copytree(filled.folder / written.uid, filled.folder / name)
+        os.utime(filled.folder / name / RECORD_FILE, (1000.0 + number, 1000.0 + number))
+    filled.remove(written.uid)
+    taken = sum(file.stat().st_size for file in (filled.folder / "1.2.1").rglob("*") if file.is_file())
+    filled.make_room(tuple)
+    assert len(list(filled.folder.iterdir())) == 3
+    filled.most_bytes = 2 * taken + 1
+    filled.touch("1.2.1")
+    filled.make_room(tuple)
+    assert sorted(folder.name for folder in filled.folder.iterdir()) == ["1.2.1", "1.2.3"]
+    filled.most_bytes = 1
+    filled.make_room(lambda: ["1.2.3"])
+    assert sorted(folder.name for folder in filled.folder.iterdir()) == ["1.2.1", "1.2.3"]
 
 
 def test_two_servers_do_not_disturb_each_other(cache, dicom_study, written, read_series):

@@ -130,6 +130,85 @@ def test_a_damaged_study_is_fetched_again(fetched, written, tmp_path):
     assert "images" in fetched.pacs.asked
 
 
+def test_a_study_that_grew_is_fetched_again_when_it_is_opened(source_of, written, monkeypatch):
+    source = source_of(written, checked_s=0.0)
+    whole = source.pacs.mr_series
+    delayed = written.of_role("delayed").uid
+    now = whole(written.uid)
+    # The announcement of the first time lacks an image, as if the PACS had still been receiving.
+    monkeypatch.setattr(source.pacs, "mr_series", lambda uid: now | {delayed: now[delayed] - 1})
+    first = source.open(written.uid)
+    assert source.open(written.uid) is first
+    monkeypatch.setattr(source.pacs, "mr_series", whole)
+    again = source.open(written.uid)
+    assert again is not first
+    assert source.open(written.uid) is again
+    assert Counter(source.pacs.asked)["images"] == 2 * len(written.series)
+
+
+def test_what_readers_drew_on_is_not_replaced(source_of, written, monkeypatch):
+    source = source_of(written, checked_s=0.0)
+    source.let_stay(lambda: [written.uid])
+    first = source.open(written.uid)
+    monkeypatch.setattr(source.pacs, "mr_series", lambda uid: {"1.2.3": 1})
+    assert source.open(written.uid) is first
+
+
+@pytest.mark.parametrize("trouble", ["down", "not four phases", "images missing", "deleted"])
+def test_a_study_that_cannot_be_fetched_again_stays(source_of, written, monkeypatch, trouble):
+    source = source_of(written, checked_s=0.0)
+    first = source.open(written.uid)
+    whole = source.pacs.mr_series(written.uid)
+    now = {
+        "down": whole,
+        "not four phases": dict(list(whole.items())[:2]),
+        "images missing": {uid: n + 1 for uid, n in whole.items()},
+        "deleted": {},
+    }[trouble]
+    source.pacs.down = trouble == "down"
+    if trouble != "down":
+        monkeypatch.setattr(source.pacs, "mr_series", lambda uid: now)
+    for _ in range(2):
+        assert source.open(written.uid).case.phase_files == first.case.phase_files
+        assert all(file.is_file() for file in first.case.phase_files)
+    fetched = Counter(source.pacs.asked)["images"] - len(written.series)
+    assert fetched <= {"not four phases": 2, "images missing": 2}.get(trouble, 0)
+
+
+def test_a_study_is_asked_about_once_in_a_while(source_of, written):
+    source = source_of(written)
+    source.open(written.uid)
+    for _ in range(5):
+        source.open(written.uid)
+    assert source.pacs.asked.count("mr_series") == 1
+
+
+def test_what_is_here_is_opened_while_others_wait(fetched, written):
+    while fetched._waiting.acquire(blocking=False):
+        pass
+    assert fetched.open(written.uid).case_id == written.uid
+    with pytest.raises(BusyError):
+        fetched.open("1.2.3.4")
+
+
+def test_the_cache_has_a_limit_and_forgotten_studies_are_fetched_again(source_of, written, write_study, monkeypatch):
+    other = write_study("a second study")
+    source = source_of(written, other, most_bytes=1)
+    source.open(written.uid)
+    source.open(other.uid)
+    # Both are in use.
+    assert source.is_local(written.uid)
+    monkeypatch.setattr("lib.studies.dicom_cache._IN_USE_S", -1.0)
+    source._cache.make_room(lambda: [other.uid])
+    assert not source.is_local(written.uid)
+    assert source.is_local(other.uid)
+    monkeypatch.undo()
+    asked = source.pacs.asked.count("images")
+    study = source.open(written.uid)
+    assert all(file.is_file() for file in study.case.phase_files)
+    assert source.pacs.asked.count("images") == asked + len(written.series)
+
+
 def test_eight_clients_fetch_a_study_once(source_of, written):
     source = source_of(written)
     with ThreadPoolExecutor(8) as clients:
