@@ -91,7 +91,8 @@ def read_nrrd(content: bytes, *, most_voxels: int) -> tuple[np.ndarray, np.ndarr
         affine = _affine(fields)
         encoding = fields["encoding"]
     except (KeyError, ValueError, IndexError) as error:
-        msg = f"the mask's NRRD header lacks or garbles {error}. Save it as a label volume of whole numbers"
+        needed = "type, sizes, space, space directions or encoding"
+        msg = f"the mask's NRRD header lacks or garbles {needed}. Save it as a label volume of whole numbers"
         raise BadRequestError(msg) from error
     if len(shape) != 3 or min(shape) < 1 or math.prod(shape) > most_voxels:
         msg = f"the mask's NRRD header says {fields['sizes'][:40]} voxels; a mask is one volume on the series' grid"

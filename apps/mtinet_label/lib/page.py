@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-import threading
 from pathlib import Path
 
 from lib.analysis import Analysed, Analyser
@@ -12,9 +11,6 @@ from lib.orientation import to_study_order
 from lib.studies.study import OpenStudy
 from scripts.results.figures import CLASS_NAMES, draw_study
 from scripts.results.report import ReportedStudy, write_report
-
-_DRAWING = threading.Lock()
-"""One figure at a time: drawing takes much memory and does not get faster side by side."""
 
 
 def result_page(study: OpenStudy, analysed: Analysed, analyser: Analyser, *, label: Label | None) -> str:
@@ -27,11 +23,13 @@ def result_page(study: OpenStudy, analysed: Analysed, analyser: Analyser, *, lab
         label: what a reader said about it.
 
     Raises:
+        BusyError: too many analyses and pages wait already.
         StudyError: the study cannot be read.
     """
     diagnosis = "" if label is None else label.diagnosis
     said = {"reader's diagnosis": CLASS_NAMES[diagnosis]} if diagnosis else {}
-    with _DRAWING, tempfile.TemporaryDirectory(prefix="mtinet-page-") as folder:
+    # One figure at a time: drawing takes much memory and does not get faster side by side.
+    with analyser.queue.turn(), tempfile.TemporaryDirectory(prefix="mtinet-page-") as folder:
         image = analyser.volumes.study(study)
         figure, page = Path(folder, "figure.png"), Path(folder, "page.html")
         draw_study(image, to_study_order(analysed.mask, image), analysed.result).savefig(figure)

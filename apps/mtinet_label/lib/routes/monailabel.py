@@ -19,7 +19,7 @@ from fastapi.background import BackgroundTasks
 from fastapi.responses import FileResponse, JSONResponse, Response
 from fastapi.routing import APIRoute
 from monailabel.config import settings
-from monailabel.endpoints import activelearning, datastore, info, train
+from monailabel.endpoints import activelearning, datastore, info, login, proxy, train
 from monailabel.endpoints.infer import ResultType
 from monailabel.endpoints.user.auth import RBAC, User
 from monailabel.interfaces.app import MONAILabelApp
@@ -47,14 +47,16 @@ def router(app: MONAILabelApp) -> APIRouter:
     routes = APIRouter(route_class=AnsweredRoute)
     routes.add_api_route("/infer/{model}", _infer(app), methods=["POST"], tags=["Infer"])
     routes.add_api_route("/datastore/label", _save_label(app), methods=["PUT"], tags=["Datastore"])
-    for module in (info, activelearning, datastore, train):
+    # Upstream has addresses for a login only where logins are on.
+    logins = [login] if settings.MONAI_LABEL_AUTH_ENABLE else []
+    for module in (info, activelearning, datastore, train, proxy, *logins):
         for route in module.router.routes:
-            own = isinstance(route, APIRoute) and (route.path, route.methods) == ("/datastore/label", {"PUT"})
-            if isinstance(route, APIRoute) and not own:
+            if isinstance(route, APIRoute) and not _is_ours(route):
                 routes.add_api_route(
                     route.path,
                     in_thread(route.endpoint),
                     methods=list(route.methods),
+                    response_model=route.response_model,
                     summary=route.summary,
                     tags=route.tags,
                     include_in_schema=route.include_in_schema,
@@ -92,6 +94,13 @@ def _finished(coroutine: Coroutine[Any, Any, Any]) -> Any:
     coroutine.close()
     msg = "the endpoint awaits something and cannot run in a thread"
     raise RuntimeError(msg)
+
+
+def _is_ours(route: APIRoute) -> bool:
+    """Saving a label is answered here otherwise; writes to the PACS are closed, and they await their body."""
+    return (route.path, route.methods) == ("/datastore/label", {"PUT"}) or (
+        route.path.startswith("/proxy/") and "POST" in route.methods
+    )
 
 
 def _infer(app: MONAILabelApp) -> Callable[..., Any]:

@@ -6,8 +6,10 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, FastAPI
+from monailabel.config import settings as label_settings
 
 from lib.routes import dicom_web, monailabel, study, training, viewer
+from lib.security.tokens import Realm
 from lib.studies.sources import is_address, pacs_auth
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ def include_routes(app: MTINetLabel) -> None:
     from monailabel.app import app as server
 
     pacs = app.studies if is_address(app.studies) else None
+    realm = Realm.of(label_settings) if label_settings.MONAI_LABEL_AUTH_ENABLE else None
     put_first(
         server,
         [
@@ -31,7 +34,7 @@ def include_routes(app: MTINetLabel) -> None:
             training.router(app),
             monailabel.router(app),
             dicom_web.router(pacs, auth=pacs_auth()),
-            viewer.router(app.settings, has_dicomweb=pacs is not None),
+            viewer.router(app.settings, has_dicomweb=pacs is not None, realm=realm),
         ],
     )
 

@@ -105,9 +105,10 @@ def _check_nrrd(file: BinaryIO, most_bytes: int) -> None:
         line = file.readline(_LONGEST_NRRD_HEADER)
         if not line.endswith(b"\n") or file.tell() > _LONGEST_NRRD_HEADER:
             raise BadRequestError(_NO_FILE)
-        text = line.decode("ascii", errors="replace").strip()
-        if not text:
+        # Only an empty line ends the header: one of blanks would hide fields from here that a reader still sees.
+        if line in (b"\n", b"\r\n"):
             break
+        text = line.decode("ascii", errors="replace").strip()
         if text.startswith("#") or ":=" in text:  # remarks, and Slicer's own words about its segments
             continue
         name, _, value = text.partition(":")

@@ -2,13 +2,18 @@ import inspect
 import json
 import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 from fastapi.testclient import TestClient
+from monailabel.endpoints import login, proxy
+from monailabel.endpoints.user.auth import Token
 
 from lib.errors import BadRequestError
 from lib.routes import monailabel
@@ -176,6 +181,56 @@ def test_blocking_work_leaves_the_event_loop() -> None:
     assert number == 5
     assert thread not in loop_threads
     assert inspect.signature(in_thread(upstream)).parameters.keys() == {"number"}
+
+
+def test_a_slow_pacs_keeps_nobody_else_waiting(recorder: RecordingApp, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, answers = threading.Event(), threading.Event()
+
+    class Pacs(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.set()
+            answers.wait(10)
+            self.send_response(200)
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(b"[]")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    pacs = ThreadingHTTPServer(("127.0.0.1", 0), Pacs)
+    threading.Thread(target=pacs.serve_forever, daemon=True).start()
+    monkeypatch.setattr(monailabel.settings, "MONAI_LABEL_STUDIES", f"http://127.0.0.1:{pacs.server_port}")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    server = FastAPI()
+    # As on the real server: ours first, then upstream's.
+    server.include_router(monailabel.router(recorder))
+    server.include_router(proxy.router)
+    server.get("/quick")(_says("here"))
+    with TestClient(server) as client, ThreadPoolExecutor() as callers:
+        slow = callers.submit(client.get, "/proxy/dicom/wado/studies/1.2.3/metadata")
+        assert asked.wait(10)
+        quick = client.get("/quick").json()
+        waited = not slow.done()
+        answers.set()
+        assert slow.result().json() == []
+    pacs.shutdown()
+    pacs.server_close()
+    assert (quick, waited) == ("here", True)
+
+
+def test_logins_are_asked_for_in_threads_where_they_are_on(
+    recorder: RecordingApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def routes() -> dict[str, APIRoute]:
+        return {route.path: route for route in monailabel.router(recorder).routes if isinstance(route, APIRoute)}
+
+    assert "/auth/token" not in routes()
+    monkeypatch.setattr(monailabel.settings, "MONAI_LABEL_AUTH_ENABLE", True)
+    route = routes()["/auth/token"]
+    # The realm answers more than a client is to see.
+    assert route.response_model is Token
+    assert route.endpoint is not login.access_token
 
 
 def test_an_endpoint_that_awaits_cannot_be_threaded() -> None:

@@ -110,6 +110,17 @@ def test_result_mask_and_page(client: TestClient, serving: Serving, tmp_path: Pa
     assert "https://" not in page.text
 
 
+def test_pages_wait_in_the_line_of_the_analyses(client: TestClient, serving: Serving) -> None:
+    """Each holds a thread of the server while it waits, and nobody else would be answered."""
+    client.get("/mtinet/studies/liver-01/result")
+    serving.analyser.queue.limit = 0
+    with serving.analyser.queue.turn():
+        answer = client.get("/mtinet/studies/liver-01/page")
+    assert answer.status_code == 503
+    assert "busy" in answer.json()["detail"]
+    assert "Retry-After" in answer.headers
+
+
 def test_a_saved_label_comes_back(client: TestClient, true_mask: np.ndarray, tmp_path: Path) -> None:
     form = {"diagnosis": "hcc", "reader": "anna", "classes": '{"7": "hcc"}', "note": "small one"}
     drawn = np.where(true_mask > 0, 7, 0).astype(np.uint8)

@@ -80,6 +80,7 @@ def test_ending(name: str, ending: str) -> None:
         (".nrrd", nrrd("data file: /etc/passwd"), 400),
         (".nrrd", nrrd("datafile: ../secret.raw"), 400),
         (".nrrd", nrrd("Data  File: LIST\n/etc/passwd"), 400),
+        (".nrrd", nrrd("encoding: raw", " ", "data file: /etc/passwd"), 400),
         (".nrrd", nrrd("byte skip: -1"), 400),
         (".nrrd", nrrd("line skip: 3"), 400),
         (".nrrd", nrrd(encoding="bzip2"), 400),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 import requests
 
 from lib.routes import viewer
+from lib.security.tokens import Realm
 from lib.settings import Settings
 
 Get = Callable[..., requests.Response]
@@ -78,6 +80,26 @@ def test_the_page_may_load_from_this_server_only(site: str, get: Get) -> None:
 
     assert "default-src 'self'" in policy
     assert "http" not in policy
+
+
+def test_with_logins_on_readers_are_sent_to_the_realm(serve: Callable[..., str], ohif_dist: Path, get: Get) -> None:
+    uri = "https://login.hospital.example:8443/realms/liver"
+    realm = Realm(uri, "monailabel-app", 5, "preferred_username", "email", "name", ("realm_access", "roles"))
+    site = serve(viewer.router(Settings(ohif=str(ohif_dist)), has_dicomweb=True, realm=realm))
+
+    config = get(f"{site}/viewer/app-config.js").text
+    client = json.loads(re.search(r"^window\.config\.oidc = (.*);$", config, re.MULTILINE)[1])[0]
+    policy = get(f"{site}/viewer/callback?code=x&state=y").headers["content-security-policy"]
+
+    assert (client["authority"], client["client_id"]) == (uri, "monailabel-app")
+    # OHIF 3.13: by a code, with PKCE; it comes back below the address of its pages.
+    assert (client["response_type"], client["redirect_uri"]) == ("code", "/callback")
+    assert config.rindex('routerBasename = "/viewer";') > config.index("routerBasename: '/viewer/'")
+    assert "connect-src 'self' data: blob: https://login.hospital.example:8443;" in policy
+
+
+def test_without_logins_there_is_no_realm(site: str, get: Get) -> None:
+    assert "oidc" not in get(f"{site}/viewer/app-config.js").text
 
 
 def test_without_its_slash_it_is_found_too(site: str, get: Get) -> None:
