@@ -23,11 +23,12 @@ def main(arguments: list[str] | None = None) -> None:
         arguments: of the command line.
 
     Raises:
-        SystemExit: the bundle's own weights are served already.
+        SystemExit: the bundle's own weights are served already, or there are none of the version.
     """
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--studies", default="", help="folder or DICOMweb address, as given to the server")
     parser.add_argument("--state", default="", help="the server's state folder, where it was given one")
+    parser.add_argument("--to", default="", metavar="VERSION", help="one of the list, instead of those before")
     parser.add_argument("--list", action="store_true", help="only say which weights there are")
     given = parser.parse_args(arguments)
     if not (given.studies or given.state):
@@ -39,7 +40,7 @@ def main(arguments: list[str] | None = None) -> None:
         for model in shelf.history():
             print(f"{'*' if model == current else ' '} {_line(model)}")
         return
-    print(f"served from now on: {_line(shelf.rollback())}")
+    print(f"served from now on: {_line(shelf.serve(given.to) if given.to else shelf.rollback())}")
 
 
 def _line(model: ServedModel) -> str:

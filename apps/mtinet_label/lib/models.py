@@ -6,7 +6,7 @@ import fcntl
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -52,6 +52,7 @@ class _Promotion:
     Args:
         number: from 1.
         before: the number of what was served until then, to which a rollback goes.
+        learned: the cases that they learned from, never to be held out again.
     """
 
     number: int
@@ -59,6 +60,7 @@ class _Promotion:
     promoted_at: str
     before: int
     metrics: Mapping[str, Any]
+    learned: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -99,20 +101,40 @@ class ModelShelf:
         shelf = self._read()
         return [self._model(shelf, number) for number in range(len(shelf.promotions) + 1)]
 
-    def promote(self, file: Path, *, metrics: Mapping[str, Any]) -> ServedModel:
+    def learned(self) -> set[str]:
+        """Every case that promoted weights learned from, those that were rolled back included."""
+        return {case for promotion in self._read().promotions for case in promotion.learned}
+
+    def promote(
+        self,
+        file: Path,
+        *,
+        metrics: Mapping[str, Any],
+        learned: Iterable[str] = (),
+        instead_of: ServedModel | None = None,
+    ) -> ServedModel:
         """Serve other weights from now on. They are copied; the old ones stay for ``rollback``.
 
         Args:
             file: a plain state_dict with the same tensors as the bundle's own weights.
             metrics: what was measured, plain numbers and words.
+            learned: the cases that they learned from.
+            instead_of: what they were compared with.
 
         Raises:
+            BadRequestError: other weights than ``instead_of`` are served by now.
             CheckpointError: they cannot be read or belong to another network.
         """
         self._require_same_network(file)
         digest = _sha256(file)
         with self._alone():
             shelf = self._read()
+            if instead_of is not None and self._model(shelf, shelf.served).sha256 != instead_of.sha256:
+                msg = (
+                    "other weights were put in place meanwhile than those that the new ones were compared with, so the "
+                    "new ones are not served. Train again"
+                )
+                raise BadRequestError(msg)
             target = self._promoted_file(digest)
             if not target.exists():
                 with replace_when_written(target) as aside:
@@ -123,6 +145,7 @@ class ModelShelf:
                 promoted_at=datetime.now(UTC).isoformat(timespec="seconds"),
                 before=shelf.served,
                 metrics=dict(metrics),
+                learned=sorted(learned),
             )
             shelf = _Shelf(promotion.number, (*shelf.promotions, promotion))
             self._write(shelf)
@@ -142,6 +165,21 @@ class ModelShelf:
             shelf = _Shelf(shelf.promotions[shelf.served - 1].before, shelf.promotions)
             self._write(shelf)
             return self._model(shelf, shelf.served)
+
+    def serve(self, version: str) -> ServedModel:
+        """Serve one of the ``history`` again: the way back from a rollback.
+
+        Raises:
+            BadRequestError: there is none of this version.
+        """
+        with self._alone():
+            shelf = self._read()
+            for number in range(len(shelf.promotions) + 1):
+                if self._model(shelf, number).version == version:
+                    self._write(_Shelf(number, shelf.promotions))
+                    return self._model(shelf, number)
+        msg = f"there are no weights of version {version}; --list shows what there is"
+        raise BadRequestError(msg)
 
     def _model(self, shelf: _Shelf, number: int) -> ServedModel:
         if number == _SHIPPED:

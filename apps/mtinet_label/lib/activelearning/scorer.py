@@ -33,6 +33,8 @@ FETCHED_A_REQUEST = 1
 LONGEST_WAIT_S = 20.0
 _NICE = 10
 _IDLE_POLL_S = 0.2
+_TRY_AGAIN_S = 600.0
+"""A study that could not be measured is tried again after this time: the PACS may have been down."""
 
 
 class SignalScorer:
@@ -63,7 +65,7 @@ class SignalScorer:
         self._changed = threading.Condition()
         self._wanted: list[str] = []
         self._measuring = ""
-        self._unusable: set[str] = set()
+        self._unusable: dict[str, float] = {}
         self._worker: threading.Thread | None = None
         self._network: tuple[str, MTINet] | None = None
 
@@ -83,7 +85,9 @@ class SignalScorer:
         """
         cases = list(cases)
         known = self.known(cases)
-        settled = {*known, *self._unusable, self._measuring}
+        since = time.monotonic() - _TRY_AGAIN_S
+        unusable = {case for case, when in list(self._unusable.items()) if when > since}
+        settled = {*known, *unusable, self._measuring}
         missing = [case for case in cases if case not in settled]
         rng.shuffle(missing)
         local = [case for case in missing if self._is_local(case)]
@@ -131,10 +135,11 @@ class SignalScorer:
             try:
                 self.measure(case)
             except MTINetError as error:
-                self._unusable.add(case)
+                self._unusable[case] = time.monotonic()
                 logger.warning("a study cannot be scored: %s", type(error).__name__)
             except Exception:
-                self._unusable.add(case)
+                # Whatever one study brings, the thread goes on with the others; here nobody waits who could be told.
+                self._unusable[case] = time.monotonic()
                 logger.exception("a study cannot be scored")
             with self._changed:
                 self._changed.notify_all()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -34,11 +34,13 @@ class TrainingSet:
     Args:
         folder: nnU-Net raw layout; split val is held out.
         cases: how many: ``corrected`` by readers and ``original``, to learn from; ``held_out``.
+        learned: the cases to learn from.
         left_out: why a reader's label is not used, by case.
     """
 
     folder: Path
     cases: Mapping[str, int]
+    learned: Sequence[str]
     left_out: Mapping[str, str]
 
 
@@ -54,11 +56,13 @@ def build(
     labels: LabelStore,
     original: Sequence[Case] = (),
     original_cases: int = ORIGINAL_CASES,
+    learned: Collection[str] = (),
 ) -> TrainingSet:
     """Write the dataset: what readers said, mixed with studies that were labelled from the start.
 
     Images are linked, not copied. A study that is labelled once is held out for ever or never, by a hash of its name;
-    only where that would hold out no lesion at all, one study with a lesion is.
+    only where that would hold out no lesion at all, one study with a lesion is. What promoted weights once learned from
+    is never held out again, whatever became of its label or split since.
 
     Args:
         folder: new.
@@ -66,6 +70,7 @@ def build(
         labels: readers' labels count as corrected studies; version 0, which came with the dataset, as original ones.
         original: labelled cases of another dataset; its test split is left alone.
         original_cases: how many original cases to learn from at most; as many as half of it are held out.
+        learned: cases that promoted weights learned from.
 
     Raises:
         BadRequestError: there are not two studies with a lesion, one to learn from and one to hold out.
@@ -74,18 +79,19 @@ def build(
     taken = {case.case for case in corrected} | left_out.keys()
     pool = {case.case: case for case in (*_given(source, labels), *original) if case.split != "test"}
     others = [case for name, case in pool.items() if name not in taken and case.label_file is not None]
-    chosen = _hold_one_out([*_dealt(corrected), *_some(others, original_cases)])
+    chosen = _hold_one_out([*_dealt(corrected, learned), *_some(others, original_cases, learned)], learned)
     written = [_write(case, folder) for case in chosen]
     write_subjects(folder, written)
     write_dataset_json(folder, folder.name, len(written))
-    learned = [case for case in written if case.split == "train"]
+    to_learn = [case for case in written if case.split == "train"]
     return TrainingSet(
         folder=folder,
         cases={
-            "corrected": sum(case.case in taken for case in learned),
-            "original": sum(case.case not in taken for case in learned),
-            "held_out": len(written) - len(learned),
+            "corrected": sum(case.case in taken for case in to_learn),
+            "original": sum(case.case not in taken for case in to_learn),
+            "held_out": len(written) - len(to_learn),
         },
+        learned=[case.case for case in to_learn],
         left_out=left_out,
     )
 
@@ -138,14 +144,16 @@ def _with_label(case: Case, label: Label, folder: Path) -> Case:
     return replace(case, label_file=file, tumour_class=tumour_class)
 
 
-def _dealt(cases: Sequence[Case]) -> list[Case]:
-    return [replace(x, split="val" if held_out_rank(x.case) * _HELD_OUT_OF < 1 else "train", fold=None) for x in cases]
+def _dealt(cases: Sequence[Case], learned: Collection[str]) -> list[Case]:
+    held_out = {x.case for x in cases if held_out_rank(x.case) * _HELD_OUT_OF < 1 and x.case not in learned}
+    return [replace(x, split="val" if x.case in held_out else "train", fold=None) for x in cases]
 
 
-def _some(cases: Sequence[Case], original_cases: int) -> list[Case]:
+def _some(cases: Sequence[Case], original_cases: int, learned: Collection[str]) -> list[Case]:
     """The same few whenever it is asked, each in the split that it always had."""
     if not any(case.split == "val" for case in cases):
-        cases = _dealt(cases)
+        cases = _dealt(cases, learned)
+    cases = [replace(case, split="train") if case.case in learned else case for case in cases]
     ranked = sorted(cases, key=lambda case: held_out_rank(case.case))
     train = [case for case in ranked if case.split == "train"][:original_cases]
     val = [case for case in ranked if case.split == "val"][: (original_cases + 1) // 2]
@@ -156,7 +164,7 @@ def _class_of(case: Case) -> str:
     return tumour_class_of(np.asarray(nib.load(case.label_file).dataobj))
 
 
-def _hold_one_out(cases: list[Case]) -> list[Case]:
+def _hold_one_out(cases: list[Case], learned: Collection[str]) -> list[Case]:
     with_lesion = [case for case in cases if case.tumour_class in CLASSES]
     if len(with_lesion) < 2:
         msg = (
@@ -166,7 +174,14 @@ def _hold_one_out(cases: list[Case]) -> list[Case]:
         raise BadRequestError(msg)
     for missing, other in (("val", "train"), ("train", "val")):
         if not any(case.split == missing for case in with_lesion):
-            moved = min((case for case in with_lesion if case.split == other), key=lambda x: held_out_rank(x.case))
+            free = [x for x in with_lesion if x.split == other and (missing == "train" or x.case not in learned)]
+            if not free:
+                msg = (
+                    "the served weights have learned from every labelled study with a lesion, so none is left to "
+                    "compare weights on. Label one more"
+                )
+                raise BadRequestError(msg)
+            moved = min(free, key=lambda case: held_out_rank(case.case))
             cases = [replace(case, split=missing) if case is moved else case for case in cases]
             with_lesion = [case for case in cases if case.tumour_class in CLASSES]
     return cases

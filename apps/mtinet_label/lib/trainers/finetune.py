@@ -129,7 +129,7 @@ class FineTune(TrainTask):
                 training.end("failed", str(error))
                 raise
             except Exception as error:
-                # Its text may hold a path.
+                # Whatever it was, the record must say that the training has ended. Its text may hold a path.
                 training.end("failed", f"it failed: {type(error).__name__}; the weights are as they were")
                 raise
         return self.stats()
@@ -144,6 +144,7 @@ class FineTune(TrainTask):
             labels=datastore.labels,
             original=original_dataset(self.settings.original_data),
             original_cases=wishes.original_cases,
+            learned=self.shelf.learned(),
         )
         training.change(cases=dict(dataset.cases), left_out=dict(dataset.left_out))
         size = trained_image_size(served.file)
@@ -163,7 +164,8 @@ class FineTune(TrainTask):
         verdict = judge(before, after)
         if verdict.promote:
             metrics = {"before": before.shown(), "after": after.shown(), "cases": dict(dataset.cases)}
-            self.shelf.promote(folder / "train" / "model.pt", metrics=metrics)
+            new = folder / "train" / "model.pt"
+            self.shelf.promote(new, metrics=metrics, learned=dataset.learned, instead_of=served)
         training.end("promoted" if verdict.promote else "kept", verdict.reason)
         self._tidy_up()
 

@@ -11,7 +11,8 @@ from typing import Any
 
 DICE_MARGIN = 0.01
 ACCURACY_MARGIN = 0.0
-"""How much the new weights may lose: a hundredth of mean Dice, below what training noise moves it, and no class."""
+"""How much the new weights may lose: a hundredth of mean Dice, below what training noise moves it, and no class.
+Nor may they find a lesion in more studies without one."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,9 @@ def judge(before: Measured, after: Measured) -> Verdict:
     if before.accuracy is not None and after.accuracy is not None:
         numbers += f"; accuracy {before.accuracy:.3f} before, {after.accuracy:.3f} after"
         worse |= after.accuracy < before.accuracy - ACCURACY_MARGIN
+    if before.false_positives or after.false_positives:
+        numbers += f"; false lesions in {before.false_positives} healthy studies before, {after.false_positives} after"
+        worse |= after.false_positives > before.false_positives
     studies = f"on {after.subjects} held-out studies with a lesion"
     if worse:
         return Verdict(False, f"the new weights are worse, so the old ones stay: {numbers}, {studies}")

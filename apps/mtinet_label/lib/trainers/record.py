@@ -159,15 +159,20 @@ class TrainingRecord:
             record.worker.kill_group()
         lived_on = record.server is not None and record.server.alive
         message = "stopped before its end" if lived_on else "interrupted: the server ended in the middle of it"
-        return self.write(
-            replace(
-                record,
-                state="stopped" if lived_on else "interrupted",
-                message=f"{message}; the weights are as they were, and a new training can be started",
-                ended_at=now(),
-                eta_s=None,
-            )
+        # Both sides are measured: it may have put the new weights in place, and not come to write that down.
+        decided = record.after is not None
+        weights = "the list of weights says which are served" if decided else "the weights are as they were"
+        settled = replace(
+            record,
+            state="stopped" if lived_on else "interrupted",
+            message=f"{message}; {weights}, and a new training can be started",
+            ended_at=now(),
+            eta_s=None,
         )
+        # On a full disk it is settled again at the next look.
+        with suppress(OSError):
+            self.write(settled)
+        return settled
 
     def _stored(self) -> Record:
         try:

@@ -82,6 +82,22 @@ def test_a_study_that_cannot_be_opened_is_left_to_chance_and_not_tried_again(mak
     assert tried == ["a"]
 
 
+def test_a_study_that_could_not_be_opened_is_tried_again_later(make_scorer, make_store, monkeypatch):
+    tried = []
+
+    class Down:
+        def open(self, case):
+            tried.append(case)
+            raise ConnectionError
+
+    scorer = make_scorer(Down())
+    for pause in (600.0, 0.0):
+        monkeypatch.setattr("lib.activelearning.scorer._TRY_AGAIN_S", pause)
+        strategies(scorer)["uncertainty"]({}, make_store(["a"]))
+        finish(scorer)
+    assert tried == ["a", "a"]
+
+
 def test_chance_takes_every_unlabelled_study_now_and_then(make_scorer, make_store):
     strategy = strategies(make_scorer())["random"]
     assert {strategy({}, make_store("abc"))["id"] for _ in range(60)} == {"a", "b", "c"}

@@ -170,6 +170,35 @@ def test_it_starts_from_the_served_weights_and_both_are_judged_on_the_held_out_s
     assert training["image_size"] == before["image_size"] == "32"
 
 
+def test_a_rollback_in_the_middle_of_a_training_is_not_undone_by_it(
+    task, datastore, label_as_reader, play, narrow_shelf, monkeypatch
+):
+    label_as_reader(*CASES)
+    play(dice=(0.5, 0.6))
+    task({}, datastore)
+    bundle = play(dice=(0.6, 0.7))
+
+    def run(command, *args, **options):
+        bundle.run(command, *args, **options)
+        if command[4] == "training":
+            narrow_shelf.rollback()
+
+    monkeypatch.setattr(finetune, "run", run)
+    with pytest.raises(BadRequestError, match="other weights were put in place meanwhile"):
+        task({}, datastore)
+    assert task.stats()["state"] == "failed"
+    assert narrow_shelf.current().version == "1.0.0"
+
+
+def test_what_was_learned_from_is_kept_with_the_promoted_weights(task, datastore, label_as_reader, play, narrow_shelf):
+    label_as_reader(*CASES)
+    play()
+    cases = task({}, datastore)["cases"]
+    learned = narrow_shelf.learned()
+    assert learned < set(CASES)
+    assert len(learned) == cases["corrected"]
+
+
 def test_no_image_stays_behind(task, datastore, label_as_reader, play):
     label_as_reader(*CASES)
     play()

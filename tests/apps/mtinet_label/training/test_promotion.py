@@ -36,6 +36,13 @@ def test_promoted_only_if_neither_dice_nor_accuracy_is_worse(dice, accuracy, pro
     assert f"accuracy 0.900 before, {accuracy:.3f} after" in verdict.reason
 
 
+@pytest.mark.parametrize(("was", "is_", "promote"), [(0, 0, True), (2, 2, True), (2, 1, True), (0, 1, False)])
+def test_weights_that_find_lesions_in_more_healthy_studies_are_worse(was, is_, promote):
+    verdict = judge(Measured(0.8, None, 0.9, None, 10, was), Measured(0.9, None, 1.0, None, 10, is_))
+    assert verdict.promote is promote
+    assert ("false lesions" in verdict.reason) == (was + is_ > 0)
+
+
 def test_an_evaluation_is_read_from_its_files(tmp_path):
     metrics = {
         "dsc_mean": {"value": 0.7, "ci95": [0.6, 0.8], "n": 2},

@@ -87,6 +87,30 @@ def test_a_study_is_held_out_by_its_name_alone(built, label_as_reader):
     assert held_out == by_name or (not by_name & {"liver-01", "liver-02", "liver-03"} and len(held_out - by_name) == 1)
 
 
+def test_a_study_that_weights_once_learned_from_is_never_held_out(source, label_store, label_as_reader, tmp_path):
+    label_as_reader("liver-01", "liver-02", "liver-03")
+    held_out = set()
+    for number in range(3):
+        made = build(tmp_path / str(number), source=source, labels=label_store, learned=held_out)
+        found = {name for name, case in by_case(made.folder).items() if case.split == "val"}
+        assert found
+        assert not found & held_out
+        assert set(made.learned) == {"liver-01", "liver-02", "liver-03"} - found
+        held_out |= found
+        if len(held_out) == 3:
+            break
+    with pytest.raises(BadRequestError, match="learned from every labelled study"):
+        build(tmp_path / "all", source=source, labels=label_store, learned={"liver-01", "liver-02", "liver-03"})
+
+
+def test_original_studies_that_weights_learned_from_are_not_held_out_either(built, label_as_reader, dataset_dir):
+    label_as_reader("liver-01", "liver-02")
+    original = [replace(case, case=f"other-{case.case}") for case in read_dataset(dataset_dir)]
+    made = built(original=original, learned={"other-liver-03"})
+    splits = {name: case.split for name, case in by_case(made.folder).items()}
+    assert (splits["other-liver-03"], splits["other-liver-04"]) == ("train", "val")
+
+
 def test_about_one_study_in_five_is_held_out():
     assert 0.15 < np.mean([held_out_rank(f"case-{i}") < 0.2 for i in range(1000)]) < 0.25
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
 import time
@@ -144,6 +145,28 @@ def test_when_the_server_died_too_the_next_start_reports_an_interruption(record,
     assert ended.state == "interrupted"
     assert "a new training can be started" in ended.message
     assert TrainingRecord(record.folder).read() == ended
+
+
+def test_a_training_that_was_killed_at_its_promotion_does_not_say_which_weights_are_served(record):
+    record.write(Record(state="comparing", run="r", before={"dice": 0.5}, after={"dice": 0.6}))
+    ended = record.read()
+    assert ended.state == "interrupted"
+    assert "weights are as they were" not in ended.message
+    assert "the list of weights says" in ended.message
+
+
+def test_a_full_disk_hides_no_record(record):
+    record.write(Record(state="training", run="r"))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        assert record.read().state == "interrupted"
+        with pytest.raises(OSError, match="large"):
+            record.write(Record(state="promoted"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert record.read().state == "interrupted"
+    assert [file.name for file in record.folder.iterdir() if file.name != ".lock"] == ["record.json"]
 
 
 def test_a_training_ends_by_itself_when_its_server_does(record, sleeper):
