@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import threading
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -185,11 +185,10 @@ class Analyser:
                     seconds=float(stored["seconds"]),
                 )
             # The newest stay when the oldest go.
-            file.touch()
+            os.utime(file)
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
-            # Damaged, or of another version of the app: it is made again.
+        except Exception:  # a packed file that is damaged fails in any way, or it is of another version of the app
             file.unlink(missing_ok=True)
             return None
         return analysed

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import json
+import threading
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -52,6 +53,7 @@ class StudyDatastore(Datastore):
         self.labels = labels
         self.sender: SegSender | None = None
         self._archive = archive
+        self._archiving = threading.Lock()
         self._name = "MTI-Net studies"
         self._description = "Four-phase liver MRI: one case a study"
         self._said: dict[str, dict[str, Any]] = {}
@@ -170,7 +172,8 @@ class StudyDatastore(Datastore):
             raise UnknownError(msg)
         if limit_cases is not None and limit_cases > 0:
             found = found[:limit_cases]
-        with replace_when_written(self._archive) as aside, zipfile.ZipFile(aside, "w") as archive:
+        # One at a time: all write to the same name aside.
+        with self._archiving, replace_when_written(self._archive) as aside, zipfile.ZipFile(aside, "w") as archive:
             for label in found:
                 study = self.source.open(label.case_id)
                 for file in study.case.image_files:
@@ -277,12 +280,15 @@ class StudyDatastore(Datastore):
         given, objects = self.labels.given(), {}
         for case_id in self.list_images():
             image = {"ext": _ENDING, "info": self._image_info(case_id)}
-            info = None
+            said = {}
             if (label := self.labels.saved(case_id)) is not None:
-                info = self._label_info(label)
+                # A diagnosis alone has no file that a client could ask for.
+                said = {FINAL: self._label_info(label)} if label.mask_file is not None else {}
             elif case_id in given:
-                info = {"version": 0}
-            labels = {} if info is None else {FINAL: {"ext": _ENDING, "info": info}}
+                said = {FINAL: {"version": 0}}
+            if self.labels.original(case_id) is not None:
+                said[ORIGINAL] = {"tag": ORIGINAL}
+            labels = {tag: {"ext": _ENDING, "info": info} for tag, info in said.items()}
             objects[case_id] = {"image": image, "labels": labels}
         return {"name": self._name, "description": self._description, "objects": objects}
 

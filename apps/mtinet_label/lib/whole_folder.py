@@ -28,6 +28,7 @@ def new_folder(final: Path, *, durable: bool = False) -> Iterator[Path]:
     Raises:
         FileExistsError: something else took the name meanwhile; nothing is changed.
     """
+    parent_is_new = not final.parent.exists()
     final.parent.mkdir(parents=True, exist_ok=True)
     aside = Path(mkdtemp(dir=final.parent, prefix=f"{_PREFIX}{os.getpid()}-"))
     try:
@@ -44,6 +45,8 @@ def new_folder(final: Path, *, durable: bool = False) -> Iterator[Path]:
             raise
         if durable:
             _to_disk(final.parent)
+            if parent_is_new:
+                _to_disk(final.parent.parent)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from scipy.spatial.distance import cdist
 
 
 def highest(scores: Mapping[str, float], count: int) -> list[str]:
@@ -35,7 +36,8 @@ def farthest_first(
     standard = (everything - everything.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
     free, labelled = standard[: len(names)], standard[len(names) :]
     centres = labelled if len(labelled) else free.mean(axis=0, keepdims=True)
-    distance = np.linalg.norm(free[:, None] - centres[None], axis=2).min(axis=1)
+    # Not all differences at once: of thousands of studies they fill gigabytes.
+    distance = cdist(free, centres).min(axis=1)
     taken = []
     for _ in range(min(count, len(names))):
         index = int(distance.argmax())

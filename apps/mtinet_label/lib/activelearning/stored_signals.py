@@ -14,7 +14,7 @@ from scripts.studies.subjects_table import CASE_PATTERN
 
 
 class StoredSignals:
-    """``<folder>/<weights>/<case>.npz``.
+    """``<folder>/<weights>/<case>.npz``; those of the weights asked for last stay in memory, too.
 
     Args:
         folder: made by the first signals.
@@ -22,11 +22,21 @@ class StoredSignals:
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
+        self._in_memory: tuple[str, dict[str, Signals]] = ("", {})
 
     def known(self, cases: Iterable[str], weights_sha256: str) -> dict[str, Signals]:
         """The signals of those cases that were measured with these weights."""
-        found = {case: self._read(self._file(case, weights_sha256)) for case in cases if CASE_PATTERN.fullmatch(case)}
-        return {case: signals for case, signals in found.items() if signals is not None}
+        if self._in_memory[0] != weights_sha256:
+            self._in_memory = (weights_sha256, {})
+        read = self._in_memory[1]
+        found = {}
+        for case in cases:
+            signals = read.get(case)
+            if signals is None and CASE_PATTERN.fullmatch(case):
+                signals = self._read(self._file(case, weights_sha256))
+            if signals is not None:
+                found[case] = read[case] = signals
+        return found
 
     def keep(self, case: str, weights_sha256: str, signals: Signals) -> None:
         """Keep a case's signals."""

@@ -73,6 +73,7 @@ class DicomwebSource:
         self._listed_at: float | None = None
         self._listing = threading.Lock()
         self._phase_series = self._cache.studies_by_series()
+        self._references: dict[str, str] = {}
         self._other_series: dict[str, str] = {}
         self._misses: OrderedDict[str, float] = OrderedDict()
         self._opened: OrderedDict[str, OpenStudy] = OrderedDict()
@@ -152,6 +153,7 @@ class DicomwebSource:
             self._opened[uid] = opened
             self._opened.move_to_end(uid)
             self._phase_series |= dict.fromkeys(opened.series, uid)
+            self._references[uid] = opened.reference
             while len(self._opened) > _OPEN_STUDIES:
                 self._opened.popitem(last=False)
         return opened
@@ -162,8 +164,10 @@ class DicomwebSource:
 
     def reference(self, case_id: str) -> str | None:
         """SeriesInstanceUID of the study's reference phase where that is known already; nothing is fetched."""
-        opened = self._opened.get(case_id)
-        return self._cache.reference(case_id) if opened is None else opened.reference
+        known = self._references.get(case_id) or self._cache.reference(case_id)
+        if known is not None:
+            self._references[case_id] = known
+        return known
 
     def refresh(self) -> None:
         """Ask for the list anew when it is next wanted."""

@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 
 from lib.activelearning.selection import farthest_first, highest
@@ -30,6 +32,15 @@ def test_a_feature_counts_by_its_spread_and_not_by_its_unit():
 def test_without_labelled_studies_the_one_least_like_the_mean_comes_first():
     candidates = {name: np.array([x]) for name, x in (("a", 0.0), ("b", 0.1), ("c", 1.0))}
     assert farthest_first(candidates, [], 1)[0][0] == "c"
+
+
+def test_thousands_of_studies_fit_into_the_memory():
+    features = np.random.default_rng(5).random((3000, 64))
+    candidates = {f"{number:04}": row for number, row in enumerate(features[:1500])}
+    tracemalloc.start()
+    assert farthest_first(candidates, list(features[1500:]), 1)
+    assert tracemalloc.get_traced_memory()[1] < 200e6
+    tracemalloc.stop()
 
 
 def test_no_more_are_taken_than_there_are():

@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -172,8 +173,9 @@ def test_the_models_own_output_is_never_a_label(store, mask_file):
     assert store.get_unlabeled_images("original") == ALL
     assert store.datalist() == []
     assert store.status()["completed"] == 0
-    assert store.json()["objects"]["liver-01"]["labels"] == {}
+    assert set(store.json()["objects"]["liver-01"]["labels"]) == {"original"}
     store.remove_label("liver-01", "original")
+    assert store.json()["objects"]["liver-01"]["labels"] == {}
     assert store.get_label_uri("liver-01", "original") == ""
 
 
@@ -183,6 +185,25 @@ def test_a_diagnosis_is_a_new_version(store, mask_file):
     info = store.get_label_info("liver-01", "final")
     assert (info["version"], info["diagnosis"], info["reader"]) == (2, "hemangioma", "ben")
     assert len(info["lesions"]) == 2
+
+
+def test_a_diagnosis_alone_is_no_file(store, mask_file):
+    store.update_label_info("liver-01", "final", {"diagnosis": "hcc"})
+    assert store.get_label_info("liver-01", "final")["diagnosis"] == "hcc"
+    assert store.get_label_uri("liver-01", "final") == ""
+    assert store.json()["objects"]["liver-01"]["labels"] == store.get_labels_by_image_id("liver-01") == {}
+    store.save_label("liver-01", mask_file, "final", {})
+    objects = store.json()["objects"]
+    assert set(objects["liver-01"]["labels"]) == set(store.get_labels_by_image_id("liver-01")) == {"final"}
+    assert objects["liver-01"]["labels"]["final"]["info"] == store.get_label_info("liver-01", "final")
+
+
+def test_many_archives_at_once(store, mask_file):
+    store.save_label("liver-01", mask_file, "final", {"diagnosis": "hcc"})
+    with ThreadPoolExecutor(4) as clients:
+        files = list(clients.map(lambda _: store.get_dataset_archive(None), range(8)))
+    with zipfile.ZipFile(files[0]) as archive:
+        assert archive.testzip() is None
 
 
 def test_training_gets_phases_mask_and_diagnosis(store, mask_file, dataset_dir):
