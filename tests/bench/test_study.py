@@ -9,11 +9,10 @@ import numpy as np
 from scripts.bench import study
 
 
-def test_value_is_finite_and_positive(conditions):
+def test_value_is_finite(conditions):
     values = study.measure(conditions)
     assert values.keys() == set(study.UNITS)
     assert math.isfinite(values["study_excess_s"])
-    assert values["study_excess_s"] > 0
 
 
 def test_results_of_the_true_lesions_are_written(conditions, tmp_path):

@@ -92,6 +92,13 @@ def overlay_tasks(path: Path) -> list[str]:
     return definition.get("tasks", ["segmentation", "regression", "classification"])
 
 
+@pytest.mark.parametrize("base", NETWORKS)
+@pytest.mark.parametrize("path", [*EXPERIMENTS, CONFIGS / "paper.yaml"], ids=lambda path: path.stem)
+def test_an_overlay_fits_behind_every_config_of_the_network(path, base):
+    definition = parsed(base, str(path.relative_to(CONFIGS)))["network_def"]
+    assert definition == overlaid(str(path.relative_to(CONFIGS)))["network_def"]
+
+
 @pytest.mark.parametrize("overlay", ["no_spe", "no_spa"])
 def test_without_a_branch_there_are_fewer_parameters(overlay):
     assert size(network_of(f"experiments/{overlay}.yaml")) < size(network_of())
@@ -119,9 +126,9 @@ def test_a_removed_task_has_no_parameters(overlay):
 
 @pytest.mark.parametrize("overlay", ["no_tdd", "seg_only", "seg_reg", "seg_cls"])
 def test_without_tdd_nobody_judges(overlay):
-    trainer = overlaid(f"experiments/{overlay}.yaml")["train"]["trainer"]
-    assert trainer["discriminator"] is None
-    assert trainer["discriminator_optimizer"] is None
+    config = overlaid(f"experiments/{overlay}.yaml")
+    assert config.get_parsed_content("discriminator") is None
+    assert config.get_parsed_content("discriminator_optimizer") is None
 
 
 def test_without_tim_the_loss_has_no_such_term():
@@ -168,4 +175,4 @@ def test_an_overlays_trainer_can_be_built(overlay, cohort, short, tmp_path):
     overrides = short | {"dataset_dir": str(cohort), "output_dir": str(tmp_path / "train")}
     parser.update(overrides | {"tensorboard": False})
     trainer = parser.get_parsed_content("train#trainer")
-    assert (trainer.discriminator is None) == (parser["train"]["trainer"]["discriminator"] is None)
+    assert (trainer.discriminator is not None) == parser["adversarial"]

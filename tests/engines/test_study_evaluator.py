@@ -1,11 +1,16 @@
 """Reading ahead, and going on past a study that cannot be read."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
+import torch
 
 from scripts.domain.errors import StudyError
 from scripts.engines.evaluation import CohortReport, ResultWriter, Scorer
 from scripts.engines.inferer import StudyInferer
 from scripts.engines.study_evaluator import Analysis, ReadAhead, StudyDataset, StudyEvaluator
+from scripts.networks.mtinet import MTINet
 from scripts.studies.layout import read_dataset
 
 
@@ -66,3 +71,21 @@ def test_a_damaged_study_is_named_and_the_others_go_on(evaluator, tmp_path, data
     assert damaged.name in str(evaluator.failures[cases[1].case])
     assert not (tmp_path / "out" / cases[1].case).exists()
     assert (tmp_path / "out" / cases[0].case / "result.json").exists()
+
+
+def test_a_network_that_does_not_segment_reads_the_given_lesion(dataset_dir, tmp_path):
+    torch.manual_seed(0)
+    head = {"token_grid": 2, "d_model": 16, "heads": 2, "ffn": 16, "blocks": 1}
+    network = MTINet(widths=(4, 4, 8, 8), tasks=("classification",), **head)
+    evaluator = StudyEvaluator(
+        "cpu", ReadAhead(StudyDataset(read_dataset(dataset_dir))), network, StudyInferer(size=64)
+    )
+    evaluator.run()
+    analysis = evaluator.state.output
+    assert analysis.prediction.mask_given
+    assert np.array_equal(analysis.prediction.tumour > 0, analysis.study.label > 0)
+    evaluator.data_loader = ReadAhead(StudyDataset([replace(read_dataset(dataset_dir)[0], label_file=None)]))
+    evaluator.state.epoch_length = 1
+    evaluator.run()
+    (error,) = evaluator.failures.values()
+    assert "does not segment, so the lesion must be given" in str(error)

@@ -90,6 +90,8 @@ def cohort() -> list[SubjectScore]:
             true_curve=tuple(true_curve),
             head_curve=tuple(true_curve + rng.normal(0, 0.3, 4)),
             mask_curve=tuple(true_curve + rng.normal(0, 0.1, 4)),
+            true_slices_curve=tuple(true_curve + rng.normal(0, 0.2, 4)),
+            true_slices_probability_hcc=p,
             scale=float(rng.uniform(5, 50)),
         )
         rows.append(
@@ -273,3 +275,27 @@ def test_the_file_is_plain_json(tmp_path, cohort):
     metrics = summarise([*cohort, HEALTHY], n_resamples=20)
     write_metrics(metrics, tmp_path / "metrics.json")
     assert json.loads((tmp_path / "metrics.json").read_text()) == metrics
+
+
+def test_heads_on_the_true_slices_against_scikit_learn(cohort):
+    rows = [row for row in cohort if row.true_slices_curve is not None and not row.missed]
+    truth = [row.true_class == "hcc" for row in rows]
+    p = [row.true_slices_probability_hcc for row in rows]
+    assert value(rows, "accuracy_true_slices") == pytest.approx(accuracy_score(truth, np.array(p) > 0.5))
+    assert value(rows, "auroc_true_slices") == pytest.approx(roc_auc_score(truth, p))
+    true = np.array([row.true_curve for row in rows])
+    said = np.array([row.true_slices_curve for row in rows])
+    errors, mean_errors = (np.abs(curve - true).mean(axis=1) for curve in (said, np.array(MEAN_CURVE)))
+    assert value(rows, "mae_raw_true_slices") == pytest.approx(np.mean(errors * [row.scale for row in rows]))
+    ratio = value(rows, "mae_ratio_true_slices", training_mean_curve=MEAN_CURVE)
+    assert ratio == pytest.approx(errors.sum() / mean_errors.sum())
+
+
+def test_nothing_is_said_of_a_mask_that_was_given():
+    overlap = dict.fromkeys(("dice", "iou", "nsd", "hd95_mm"))
+    rows = [dataclasses.replace(row, mask_given=True, **overlap) for row in (PERFECT, HEALTHY)]
+    of_masks = ("dsc_mean", "iou_mean", "nsd_2mm", "hd95_mm", "missed_subjects", "false_positive_subjects")
+    of_masks += ("lesion_sensitivity", "lesion_precision", "lesion_f1")
+    metrics = summarise(rows, n_resamples=20)
+    assert [metrics[key]["n"] for key in of_masks] == [0] * len(of_masks)
+    assert metrics["accuracy"]["value"] == 1.0

@@ -65,6 +65,22 @@ def test_a_subjects_head_curve_is_weighted_by_predicted_area(score, one_hcc, bot
     assert row.head_curve == pytest.approx(tuple((area[:, None] * regression).sum(axis=0) / area.sum()))
 
 
+def test_on_the_true_slices_the_heads_are_weighted_by_true_area(score, one_hcc, both_lesions):
+    rng = np.random.default_rng(0)
+    p, regression = rng.random(20), rng.normal(size=(20, 4))
+    classification = np.stack([1 - p, p], axis=1)
+    row = score(both_lesions, one_hcc, regression=regression, classification=classification)
+    area = (both_lesions > 0).sum(axis=(0, 1))
+    assert row.true_slices_curve == pytest.approx(tuple((area[:, None] * regression).sum(axis=0) / area.sum()))
+    assert row.true_slices_probability_hcc == pytest.approx((area * p).sum() / area.sum())
+
+
+def test_of_a_given_mask_no_overlap_is_told(score, one_hcc):
+    row = score(one_hcc, one_hcc, mask_given=True)
+    assert (row.dice, row.iou, row.nsd, row.hd95_mm, row.missed) == (None, None, None, None, False)
+    assert (row.correct, row.mask_given) == (True, True)
+
+
 def test_nothing_found_is_a_miss(score, one_hcc, nothing):
     row = score(one_hcc, nothing)
     assert row.missed
@@ -98,6 +114,7 @@ def test_without_heads_nothing_is_said(score, one_hcc, nothing):
         row = score(one_hcc, predicted, regression=None, classification=None)
         assert (row.predicted_class, row.probability_hcc, row.head_curve) == ("unknown", None, None)
         assert row.correct is None
+        assert (row.true_slices_curve, row.true_slices_probability_hcc, row.correct_on_true_slices) == (None,) * 3
         assert row.rule_correct is (predicted is one_hcc)
 
 

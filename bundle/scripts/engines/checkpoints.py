@@ -35,7 +35,7 @@ class CheckpointHandler:
     Args:
         save_dir: folder of the ``checkpoint_epoch=N.pt`` files.
         objects: by name, objects with ``state_dict`` and ``load_state_dict`` holding only tensors,
-            numbers, strings and containers of them.
+            numbers, strings and containers of them; None for what this run does not have.
         keep: how many checkpoints to keep; at least two, so that a damaged newest has a predecessor.
         save: False on all but one process of a distributed run; loading works on all.
     """
@@ -45,7 +45,7 @@ class CheckpointHandler:
             msg = f"keep={keep}: at least 2 checkpoints are kept, so that a damaged newest has a predecessor"
             raise ValueError(msg)
         self.save_dir = Path(save_dir)
-        self.objects = dict(objects)
+        self.objects = {name: item for name, item in objects.items() if item is not None}
         self.keep = keep
         self.save = save
 

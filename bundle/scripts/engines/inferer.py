@@ -78,10 +78,10 @@ class StudyInferer(Inferer):
         ]
         seconds = time.perf_counter() - start
         outputs = {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
-        tumour = grid.to_volume(outputs["segmentation"].sigmoid()[:, 0].numpy())
+        logits = outputs.get("segmentation")
         classes = outputs.get("classification")
         return Prediction(
-            tumour=tumour,
+            tumour=None if logits is None else grid.to_volume(logits.sigmoid()[:, 0].numpy()),
             regression=outputs["regression"].numpy() if "regression" in outputs else None,
             classification=None if classes is None else tumour_class_probabilities(classes).numpy(),
             seconds=seconds,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -125,10 +125,11 @@ class StudyEvaluator(Evaluator):
     def _iteration(self, engine: StudyEvaluator, batchdata: tuple[Case, Study | StudyError]) -> Analysis | StudyError:
         case, study = batchdata
         if isinstance(study, StudyError):
-            logger.error("%s", study)
-            self.failures[case.case] = study
-            return study
-        prediction = self.inferer(study, self.network)
+            return self._failed(case, study)
+        try:
+            prediction = _with_mask(study, self.inferer(study, self.network))
+        except StudyError as error:
+            return self._failed(case, error)
         self.fire_event(IterationEvents.FORWARD_COMPLETED)
         result, mask = analyse(
             study,
@@ -140,3 +141,18 @@ class StudyEvaluator(Evaluator):
         )
         self.fire_event(IterationEvents.MODEL_COMPLETED)
         return Analysis(case=case, study=study, prediction=prediction, result=result, mask=mask)
+
+    def _failed(self, case: Case, error: StudyError) -> StudyError:
+        logger.error("%s", error)
+        self.failures[case.case] = error
+        return error
+
+
+def _with_mask(study: Study, prediction: Prediction) -> Prediction:
+    """The prediction of a network that does not segment, on the lesion that the study's label gives."""
+    if prediction.tumour is not None:
+        return prediction
+    if study.label is None:
+        msg = f"{study.case}: this network does not segment, so the lesion must be given. Put its mask into labelsTs"
+        raise StudyError(msg)
+    return replace(prediction, tumour=(study.label > 0).astype(np.float32), mask_given=True)

@@ -122,7 +122,7 @@ class AdversarialMultiTaskTrainer(Trainer):
         self.network.train()
         self.optimizer.zero_grad(set_to_none=True)
         with torch.autocast(self.state.device.type, enabled=self.amp, **self.amp_kwargs):
-            outputs = self.inferer(batch["image"], self.network, batch["available"], batch["times_s"])
+            outputs = self.inferer(batch["image"], self.network, *self._conditions(batch))
         self.fire_event(IterationEvents.FORWARD_COMPLETED)
         terms = self.loss_function(outputs, batch, self._judged_by_frozen(batch, outputs) if self.adversarial else None)
         loss = terms.pop("total")
@@ -131,6 +131,12 @@ class AdversarialMultiTaskTrainer(Trainer):
         self.fire_event(IterationEvents.BACKWARD_COMPLETED)
         self._step(self.network, self.optimizer)
         return {"loss": loss.detach()} | {name: term.detach() for name, term in terms.items()}, outputs
+
+    def _conditions(self, batch: Batch) -> list[torch.Tensor]:
+        conditions = [batch["available"], batch["times_s"]]
+        if getattr(self.network, "module", self.network).learns_from_label:
+            conditions.append(batch["label"])
+        return conditions
 
     def _judged_by_frozen(self, batch: Batch, outputs: dict[str, torch.Tensor]) -> torch.Tensor:
         # The bare module: this pass must not prepare a gradient exchange for the discriminator's own parameters.

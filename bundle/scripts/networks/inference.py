@@ -7,15 +7,17 @@ import copy
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.conv import _ConvTransposeNd
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from .encoder import PhaseConvolution
-from .mtinet import MTINet
+from .slice_network import SliceNetwork
 from .spectral import HighPass
 
+_CONVOLUTIONS = (_ConvNd, PhaseConvolution)
 
-def inference_copy(network: MTINet, *, matrix_filter: bool = False) -> MTINet:
+
+def inference_copy(network: SliceNetwork, *, matrix_filter: bool = False) -> SliceNetwork:
     """A copy in eval mode that computes the same within 1e-4, faster; the original is left as it is.
 
     Its ``state_dict`` is not that of the network: save the original.
@@ -38,7 +40,7 @@ def inference_copy(network: MTINet, *, matrix_filter: bool = False) -> MTINet:
 def _fold_batch_norm(network: nn.Module) -> None:
     """Fold every batch norm that follows a convolution in a sequence into that convolution, in place."""
     for sequence in [m for m in network.modules() if isinstance(m, nn.Sequential)]:
-        if len(sequence) < 2 or not isinstance(sequence[1], _BatchNorm):
+        if len(sequence) < 2 or not isinstance(sequence[1], _BatchNorm) or not isinstance(sequence[0], _CONVOLUTIONS):
             continue
         operation, norm = sequence[0], sequence[1]
         if isinstance(operation, PhaseConvolution):

@@ -9,16 +9,16 @@ from torch import Tensor, nn
 
 from ..domain.classes import CLASSES
 from ..domain.errors import ConfigurationError
-from ..domain.phases import NOMINAL_TIMES_S, PHASES
 from .decoder import Decoder
 from .domains import FusedEncoder
 from .heads import TransformerHead
+from .slice_network import SliceNetwork
 
 TASKS = ("segmentation", "regression", "classification")
 STRIDE = 16
 
 
-class MTINet(nn.Module):
+class MTINet(SliceNetwork):
     """The Multi-Task Interaction network of Xiao et al. (arXiv 2511.20793), with a switch for every open decision.
 
     Size, and work on one slice of 256x256 (two operations a multiply-add)::
@@ -86,7 +86,7 @@ class MTINet(nn.Module):
         attention_scale: float | None = None,
         spatial_dims: int = 2,
     ) -> None:
-        super().__init__()
+        super().__init__(spatial_dims=spatial_dims, stride=STRIDE)
         _check_tasks(tasks, classes)
         has_head = "regression" in tasks or "classification" in tasks
         segments = "segmentation" in tasks
@@ -106,7 +106,6 @@ class MTINet(nn.Module):
             raise ConfigurationError(msg)
         # Levels that somebody reads; nothing is fused in vain.
         first_level = 0 if segments and decoder_skips else 1 if locates else 4
-        self.spatial_dims = spatial_dims
         self.encoder = FusedEncoder(
             widths,
             convs_per_block=convs_per_block,
@@ -138,11 +137,6 @@ class MTINet(nn.Module):
                 attention_scale=attention_scale,
                 spatial_dims=spatial_dims,
             )
-        self.register_buffer("nominal_times_s", torch.tensor(NOMINAL_TIMES_S), persistent=False)
-        # No part of the forward pass, these travel with the weights: the training split's mean curve, normalised, the
-        # reference of ``mae_ratio``; and the pixels of the network grid that the weights were trained on.
-        self.register_buffer("mean_curve", torch.zeros(len(PHASES)))
-        self.register_buffer("image_size", torch.zeros((), dtype=torch.int64))
 
     def forward(
         self, image: Tensor, available: Tensor | None = None, times_s: Tensor | None = None
@@ -161,7 +155,7 @@ class MTINet(nn.Module):
         Raises:
             ConfigurationError: an image of another shape.
         """
-        image, present, times = self._complete(image, available, times_s)
+        image, present, times = self.complete(image, available, times_s)
         maps = self.encoder(image)
         outputs: dict[str, Tensor] = {}
         if self.decoder is not None:
@@ -169,21 +163,6 @@ class MTINet(nn.Module):
         if self.head is not None:
             outputs.update(self.head(maps, image, present, times))
         return outputs
-
-    def _complete(
-        self, image: Tensor, available: Tensor | None, times_s: Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        if not (torch.jit.is_scripting() or torch.jit.is_tracing()):
-            _check_image(image, self.spatial_dims)
-        if times_s is None:
-            times_s = self.nominal_times_s.expand(image.shape[0], -1)
-        if available is None:
-            available = torch.ones_like(times_s, dtype=torch.bool)
-            return image, available, times_s
-        there = available
-        for _ in range(self.spatial_dims):
-            there = there.unsqueeze(-1)
-        return torch.where(there, image, torch.zeros_like(image)), available, times_s
 
     @torch.jit.unused
     def attention_by_phase(
@@ -199,7 +178,7 @@ class MTINet(nn.Module):
         if self.head is None:
             msg = "This network has no Transformer head: attention needs the regression or classification task."
             raise ConfigurationError(msg)
-        image, present, times = self._complete(image, available, times_s)
+        image, present, times = self.complete(image, available, times_s)
         return self.head.attention_by_phase(self.encoder(image), image, present, times)
 
 
@@ -223,14 +202,3 @@ def _check_tasks(tasks: Sequence[str], classes: int) -> None:
     if classes not in (len(CLASSES), len(CLASSES) + 1):
         msg = f"classes must be 2 ({', '.join(CLASSES)}) or 3 (with healthy); got {classes}."
         raise ConfigurationError(msg)
-
-
-def _check_image(image: Tensor, spatial_dims: int) -> None:
-    shape = list(image.shape)
-    if len(shape) != spatial_dims + 2 or shape[1] != len(PHASES):
-        msg = f"Image has shape {shape}; give (slices, 4 phases) and {spatial_dims} sizes: stack the four phases."
-        raise ConfigurationError(msg)
-    for size in shape[2:]:
-        if size % STRIDE != 0:
-            msg = f"Image has sizes {shape[2:]}, not all divisible by {STRIDE}: pad or crop it to multiples."
-            raise ConfigurationError(msg)

@@ -35,7 +35,8 @@ class Metric:
 
 
 def _lesion_counts(row: SubjectScore, mean: np.ndarray | None) -> tuple[int, ...] | None:
-    return (row.matched_lesions, row.true_lesions, row.predicted_lesions) if row.has_lesion else None
+    counts = row.matched_lesions, row.true_lesions, row.predicted_lesions
+    return counts if row.has_lesion and not row.mask_given else None
 
 
 def _truth_and_correct(row: SubjectScore, mean: np.ndarray | None) -> tuple[float, ...] | None:
@@ -81,6 +82,28 @@ def _head_and_mean_error(row: SubjectScore, mean: np.ndarray | None) -> tuple[fl
     return None if error is None or mean is None else (error, _error(row, mean, mean))
 
 
+def _true_slices_error(row: SubjectScore) -> float | None:
+    if not row.has_lesion or row.true_slices_curve is None:
+        return None
+    return float(np.nanmean(np.abs(np.subtract(row.true_slices_curve, row.true_curve))))
+
+
+def _true_slices_error_raw(row: SubjectScore, mean: np.ndarray | None) -> float | None:
+    error = _true_slices_error(row)
+    return None if error is None else error * row.scale
+
+
+def _true_slices_and_mean_error(row: SubjectScore, mean: np.ndarray | None) -> tuple[float, ...] | None:
+    error = _true_slices_error(row)
+    return None if error is None or mean is None else (error, _error(row, mean, mean))
+
+
+def _truth_and_score_on_true_slices(row: SubjectScore, mean: np.ndarray | None) -> tuple[float, ...] | None:
+    if row.correct_on_true_slices is None:
+        return None
+    return row.true_class == "hcc", row.true_slices_probability_hcc
+
+
 def _mask_and_mean_error(row: SubjectScore, mean: np.ndarray | None) -> tuple[float, ...] | None:
     return (_error(row, row.mask_curve, mean), _error(row, mean, mean)) if row.has_lesion and mean is not None else None
 
@@ -107,11 +130,11 @@ METRICS = {
     ),
     "missed_subjects": Metric(
         "Share of subjects with a lesion that are missed",
-        lambda row, mean: row.missed if row.has_lesion and row.slice_index is None else None,
+        lambda row, mean: row.missed if row.has_lesion and row.slice_index is None and not row.mask_given else None,
     ),
     "false_positive_subjects": Metric(
         "Share of subjects without a lesion in which one is predicted",
-        lambda row, mean: None if row.has_lesion else row.predicted_lesions > 0,
+        lambda row, mean: None if row.has_lesion or row.mask_given else row.predicted_lesions > 0,
     ),
     "lesion_sensitivity": Metric(
         "True lesions found (IoU of at least 0.1, one to one), pooled over subjects with a lesion",
@@ -149,6 +172,23 @@ METRICS = {
     "mae_ratio": Metric(
         "mae_normalised over the error of the training split's mean curve",
         _head_and_mean_error,
+        lambda errors: _ratio(*errors.sum(axis=0)),
+    ),
+    "accuracy_true_slices": Metric(
+        "Class right on the slices of the true lesion, where systems without a mask of their own can be asked too",
+        lambda row, mean: row.correct_on_true_slices,
+    ),
+    "auroc_true_slices": Metric(
+        "Area under the ROC curve of the probability of HCC, likewise",
+        _truth_and_score_on_true_slices,
+        lambda columns: auroc(columns[:, 0], columns[:, 1]),
+    ),
+    "mae_raw_true_slices": Metric(
+        "Mean absolute error of the regression head, likewise, raw units", _true_slices_error_raw
+    ),
+    "mae_ratio_true_slices": Metric(
+        "Mean absolute error of the regression head, likewise, over that of the training split's mean curve",
+        _true_slices_and_mean_error,
         lambda errors: _ratio(*errors.sum(axis=0)),
     ),
     "mae_ratio_from_mask": Metric(

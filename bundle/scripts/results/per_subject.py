@@ -31,7 +31,7 @@ def _columns(row: SubjectScore) -> dict[str, Any]:
             values |= {f"{name.removesuffix('_curve')}_{phase}": v for phase, v in zip(PHASES, curve, strict=True)}
         else:
             values[name] = value
-    values |= {"correct": row.correct, "rule_correct": row.rule_correct}
+    values |= {name: getattr(row, name) for name in ("correct", "correct_on_true_slices", "rule_correct")}
     return {name: _cell(value) for name, value in values.items()}
 
 

@@ -50,6 +50,10 @@ class SubjectScore:
             a regression head.
         mask_curve: mean under the predicted mask.
         scale: raw units in one normalised unit.
+        true_slices_curve: the regression head's mean over the slices of the true lesion by its area there, on which
+            systems without a mask of their own can be compared too; None without a regression head.
+        true_slices_probability_hcc: the classification head's, likewise.
+        mask_given: whether the mask is the truth itself, as for a network that does not segment: nothing is said of it.
     """
 
     case: str
@@ -69,6 +73,9 @@ class SubjectScore:
     head_curve: tuple[float, ...] | None
     mask_curve: tuple[float, ...]
     scale: float
+    true_slices_curve: tuple[float, ...] | None = None
+    true_slices_probability_hcc: float | None = None
+    mask_given: bool = False
 
     @property
     def has_lesion(self) -> bool:
@@ -86,6 +93,13 @@ class SubjectScore:
         if not self.has_lesion or self.predicted_class == UNKNOWN_CLASS:
             return None
         return not self.missed and self.predicted_class == self.true_class
+
+    @property
+    def correct_on_true_slices(self) -> bool | None:
+        """Whether the class is right on the slices of the true lesion; None as ``correct``."""
+        if not self.has_lesion or self.true_slices_probability_hcc is None:
+            return None
+        return (self.true_slices_probability_hcc > 0.5) == (self.true_class == "hcc")
 
     @property
     def rule_correct(self) -> bool | None:
@@ -111,6 +125,7 @@ def score_subject(study: Study, mask: np.ndarray, result: Result, prediction: Pr
         StudyError: the study has no label.
     """
     truth, predicted = _label(study) > 0, mask > 0
+    true_area = slice_areas(truth, study.slice_axis)
     head_curve = None
     if prediction.regression is not None:
         area = slice_areas(predicted, study.slice_axis)
@@ -130,7 +145,9 @@ def score_subject(study: Study, mask: np.ndarray, result: Result, prediction: Pr
         probability_hcc=probability_hcc,
         rule_class=rule_class,
         head_curve=None if head_curve is None else _curve(head_curve, study),
-        **_compare(study, study.image, truth, predicted, study.spacing_mm),
+        true_slices_curve=_true_slices_curve(study, prediction, true_area),
+        true_slices_probability_hcc=_true_slices_probability(prediction, true_area),
+        **_compare(study, study.image, truth, predicted, study.spacing_mm, given=prediction.mask_given),
     )
 
 
@@ -157,25 +174,42 @@ def score_slices(study: Study, mask: np.ndarray, prediction: Prediction) -> list
     for index in np.flatnonzero(slice_areas(_label(study) > 0, axis)):
         truth, predicted = (np.take(volume, index, axis) > 0 for volume in (study.label, mask))
         p = None if prediction.classification is None else prediction.classification[index]
+        probability_hcc = None if p is None else float(p[_HCC])
+        head_curve = None if prediction.regression is None else _curve(prediction.regression[index], study)
         rows.append(
             SubjectScore(
                 case=study.case,
                 slice_index=int(index),
                 true_class=tumour_class_of(study.label),
                 predicted_class=UNKNOWN_CLASS if p is None else CLASSES[int(p.argmax())],
-                probability_hcc=None if p is None else float(p[_HCC]),
+                probability_hcc=probability_hcc,
                 rule_class=None,
-                head_curve=None if prediction.regression is None else _curve(prediction.regression[index], study),
-                **_compare(study, np.take(study.image, index, axis + 1), truth, predicted, spacing_mm),
+                head_curve=head_curve,
+                true_slices_curve=head_curve,
+                true_slices_probability_hcc=probability_hcc,
+                **_compare(
+                    study,
+                    np.take(study.image, index, axis + 1),
+                    truth,
+                    predicted,
+                    spacing_mm,
+                    given=prediction.mask_given,
+                ),
             )
         )
     return rows
 
 
 def _compare(
-    study: Study, image: np.ndarray, truth: np.ndarray, predicted: np.ndarray, spacing_mm: tuple[float, ...]
+    study: Study,
+    image: np.ndarray,
+    truth: np.ndarray,
+    predicted: np.ndarray,
+    spacing_mm: tuple[float, ...],
+    *,
+    given: bool,
 ) -> dict[str, Any]:
-    agreement = overlap(truth, predicted, spacing_mm) if truth.any() else None
+    agreement = overlap(truth, predicted, spacing_mm) if truth.any() and not given else None
     n_true, n_predicted, matched = match_lesions(truth, predicted)
     true_curve, mask_curve = (
         _curve((mean_curve(image, mask) - study.offset) / study.scale, study) for mask in (truth, predicted)
@@ -189,7 +223,20 @@ def _compare(
         "true_curve": true_curve,
         "mask_curve": mask_curve,
         "scale": float(study.scale),
+        "mask_given": given,
     }
+
+
+def _true_slices_curve(study: Study, prediction: Prediction, true_area: np.ndarray) -> tuple[float, ...] | None:
+    if prediction.regression is None:
+        return None
+    return _curve(area_weighted(prediction.regression, true_area), study) if true_area.any() else _NOTHING
+
+
+def _true_slices_probability(prediction: Prediction, true_area: np.ndarray) -> float | None:
+    if prediction.classification is None or not true_area.any():
+        return None
+    return float(area_weighted(prediction.classification, true_area)[_HCC])
 
 
 def _curve(values: np.ndarray, study: Study) -> tuple[float, ...]:
