@@ -102,12 +102,19 @@ class LabelStore:
         grid = study.grid(study.reference)
         mask = None if mask is None else checked(np.asarray(mask), grid)
         with self._lock:
-            revision = revise(self.latest(case_id), mask, grid, diagnosis or None)
-            try:
-                label = self._write(folder, case_id, revision, grid, reader=reader, note=note)
-            except OSError as error:  # its message would name the place
-                msg = f"the label cannot be written on this server ({error.strerror}); nothing was changed"
-                raise AppError(msg) from error
+            label = None
+            while label is None:
+                # The number first: what another server with this folder saves from now on takes it, and shows that
+                # what is kept of the version before has to be looked at again.
+                version = max(_version_numbers(folder), default=0) + 1
+                revision = revise(self.latest(case_id), mask, grid, diagnosis or None)
+                try:
+                    label = self._write(folder, case_id, version, revision, grid, reader=reader, note=note)
+                except FileExistsError:
+                    continue
+                except OSError as error:  # its message would name the place
+                    msg = f"the label cannot be written on this server ({error.strerror}); nothing was changed"
+                    raise AppError(msg) from error
         for tell in self._when_saved:
             try:
                 tell(label)
@@ -201,31 +208,27 @@ class LabelStore:
             with replace_when_written(folder / SENT_FILE) as aside:
                 aside.write_text(json.dumps(content) + "\n", encoding="utf-8")
 
-    def _write(self, folder: Path, case_id: str, revision: Revision, grid: ViewerGrid, **said: str) -> Label:
-        version = max(_version_numbers(folder), default=0)
-        while True:
-            version += 1
-            final = folder / folder_name(version)
-            label = Label(
-                case_id=case_id,
-                version=version,
-                mask_file=final / MASK_FILE if revision.has_mask else None,
-                lesions=revision.lesions,
-                diagnosis=revision.diagnosis,
-                saved_at=_now(),
-                **said,
-            )
-            try:
-                with new_folder(final, durable=True) as aside:
-                    if revision.mask is not None:
-                        write_mask(revision.mask, grid, aside / MASK_FILE)
-                    elif revision.kept is not None:
-                        shutil.copyfile(revision.kept, aside / MASK_FILE)
-                    write_label(label, aside)
-            except FileExistsError:  # another server with this folder was quicker
-                continue
-            self._read[final] = label
-            return label
+    def _write(
+        self, folder: Path, case_id: str, version: int, revision: Revision, grid: ViewerGrid, **said: str
+    ) -> Label:
+        final = folder / folder_name(version)
+        label = Label(
+            case_id=case_id,
+            version=version,
+            mask_file=final / MASK_FILE if revision.has_mask else None,
+            lesions=revision.lesions,
+            diagnosis=revision.diagnosis,
+            saved_at=_now(),
+            **said,
+        )
+        with new_folder(final, durable=True) as aside:
+            if revision.mask is not None:
+                write_mask(revision.mask, grid, aside / MASK_FILE)
+            elif revision.kept is not None:
+                shutil.copyfile(revision.kept, aside / MASK_FILE)
+            write_label(label, aside)
+        self._read[final] = label
+        return label
 
     def _given(self, case_id: str) -> Label | None:
         return None if self.dataset is None else self.dataset.label(case_id)

@@ -339,3 +339,19 @@ def test_what_is_written(store, save):
         "note": "seen",
     }
     assert content["saved_at"].endswith("+00:00")
+
+
+def test_what_another_server_saves_meanwhile_is_kept(tmp_path, folder_study, draw, monkeypatch):
+    ours, theirs = LabelStore(tmp_path / "labels"), LabelStore(tmp_path / "labels")
+    latest = ours.latest
+
+    def overtaken(case_id):
+        before = latest(case_id)
+        if theirs.latest(case_id) is None:
+            theirs.save(case_id, mask=draw(folder_study), study=folder_study, diagnosis=None, reader="ben")
+        return before
+
+    monkeypatch.setattr(ours, "latest", overtaken)
+    saved = ours.save("liver-01", mask=None, study=folder_study, diagnosis="hcc", reader="ann")
+    assert (saved.version, saved.diagnosis, len(saved.lesions)) == (2, "hcc", 2)
+    assert saved.mask_file.is_file()
