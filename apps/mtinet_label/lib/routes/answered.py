@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -14,14 +13,11 @@ from fastapi.routing import APIRoute
 from monailabel.interfaces.exception import MONAILabelException
 
 from lib.errors import AppError, BusyError
+from lib.security.refusals import RETRY_AFTER_S, without_paths
 from scripts.domain.errors import ConfigurationError, MTINetError, StudyError
 from scripts.studies.nifti import FileError
 
 logger = logging.getLogger(__name__)
-
-RETRY_AFTER_S = 5
-
-_PATH = re.compile(r"(?<![\w.])(?:[A-Za-z]:)?(?:[\\/][^\s\\/:;,'\"()]+)+[\\/]?")
 
 
 class AnsweredRoute(APIRoute):
@@ -63,14 +59,10 @@ def status_of(error: Exception) -> int:
 def words(error: Exception) -> str:
     """What the user is told: the error's text without paths."""
     if isinstance(error, FileError):
-        return f"a file of the study is no use: {error.problem}. {_without_paths(error.fix)}."
+        return f"a file of the study is no use: {error.problem}. {without_paths(error.fix)}."
     if isinstance(error, json.JSONDecodeError):
         return "params or info is no JSON"
     if isinstance(error, MONAILabelException):
         # Their texts quote the request.
         return "the request cannot be answered: check the names of model, strategy and study"
-    return _without_paths(str(error))
-
-
-def _without_paths(text: str) -> str:
-    return _PATH.sub("…", text)
+    return without_paths(str(error))

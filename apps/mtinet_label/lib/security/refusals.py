@@ -14,7 +14,12 @@ from scripts.domain.errors import MTINetError
 
 RETRY_AFTER_S = 5
 INTERNAL = "the server could not do this; its log says where it failed"
-_PATH = re.compile(r"(?:file:/*(?=/))?(?<![\w.])(?:/[^\s/'\",:;<>()]+){2,}/?|(?<![\w])[A-Za-z]:\\[^\s'\",;<>()]+|~/\S+")
+# Of POSIX, of Windows with its drives and shares, and of a home; what stands behind a word or a server's name is none.
+_PATH = re.compile(
+    r"(?:file:/*(?=/)|(?<![\w./]))(?:/[^\s/'\",:;<>()]+)+/?"
+    r"|(?<!\w)(?:[A-Za-z]:\\|\\\\)[^\s'\",;<>()]+"
+    r"|~/\S+"
+)
 _TRACE = re.compile(r"Traceback|File \"|\bline \d+, in ")
 _LONGEST = 600
 

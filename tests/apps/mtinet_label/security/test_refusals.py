@@ -17,6 +17,9 @@ from lib.security.refusals import INTERNAL, cleaned, without_paths
         ("file:///srv/x/y", "…"),
         (r"in C:\Users\doe\x.nii now", "in … now"),
         ("~/studies/x", "…"),
+        ("/studies is empty", "… is empty"),
+        (r"in \\server\liver\x.nii now", "in … now"),
+        ("ask http://127.0.0.1:8042/dicom-web/studies", "ask http://127.0.0.1:8042/dicom-web/studies"),
         ("8 of 10 mm/s, and/or 3/4", "8 of 10 mm/s, and/or 3/4"),
     ],
 )
