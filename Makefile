@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PY := $(BIN)/python
 
-.PHONY: setup demo test test-app serve serve-dicom ohif rollback lint bench clean
+.PHONY: setup demo test test-app screenshots serve serve-dicom ohif rollback lint bench clean
 
 setup: .venv/dev.done  ## everything, for development and training
 
@@ -15,6 +15,9 @@ test: .venv/dev.done  ## all tests that need no GPU, at most 20 minutes on 2 cor
 
 test-app: .venv/dev.done ohif  ## the annotation server with its real parts: Orthanc, OHIF in Chromium, MONAI Label's client
 	MTINET_REQUIRE_BROWSER=1 MTINET_REQUIRE_DICOM_TOOLS=1 $(PY) -m pytest -m "not gpu" tests/apps $(ARGS)
+
+screenshots: .venv/dev.done ohif  ## the pictures of the viewer in apps/mtinet_label/docs, taken anew by its tests
+	MTINET_REQUIRE_BROWSER=1 MTINET_SCREENSHOTS=apps/mtinet_label/docs $(PY) -m pytest tests/apps/mtinet_label/viewer/test_viewer_browser.py $(ARGS)
 
 serve: .venv/label.done  ## annotate phantom studies from a folder: 3D Slicer, REST, the result page; ARGS="--port 8000"
 	$(PY) apps/mtinet_label/serve.py $(ARGS)

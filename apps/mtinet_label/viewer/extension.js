@@ -1,6 +1,7 @@
 // What OHIF loads: the panel, and one session for as long as the mode is open.
 
 import { mountPanel } from './panel.js';
+import { phaseHandler } from './phases.js';
 import { Session } from './session.js';
 
 // The one element that React has to know; everything in it is ours.
@@ -40,6 +41,7 @@ export default {
     session = null;
     settle();
   },
+  getSopClassHandlerModule: ({ extensionManager }) => [phaseHandler(extensionManager)],
   getPanelModule: () => [
     {
       name: 'results',

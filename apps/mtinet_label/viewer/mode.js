@@ -1,3 +1,4 @@
+import { PHASES } from './phases.js';
 import { setUpTools } from './tools.js';
 
 const EXTENSION = '/viewer/mtinet/extension.js';
@@ -43,14 +44,14 @@ function modeFactory() {
             leftPanels: [SERIES_LIST],
             rightPanels: ['mtinet.panelModule.results'],
             rightPanelResizable: true,
-            viewports: [{ namespace: VIEWPORT, displaySetsToDisplay: [STACK] }],
+            viewports: [{ namespace: VIEWPORT, displaySetsToDisplay: [PHASES, STACK] }],
           },
         }),
       },
     ],
     extensions,
     hangingProtocol: 'default',
-    sopClassHandlers: [STACK],
+    sopClassHandlers: [PHASES, STACK],
   };
 }
 

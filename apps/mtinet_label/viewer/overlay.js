@@ -5,10 +5,7 @@ import { gridOf, nearest, resampled, toVoxel, toWorld, voxels } from './grid.js'
 
 const PREFIX = 'mtinet:';
 const AFTER_EDIT_MS = 120;
-// Again and again, as a viewport among several draws its first image late; and one after the other, as of several that
-// ask in one animation frame only some are drawn.
-const AFTER_IMAGE_MS = [150, 1000, 4000, 8000, 16000];
-const BETWEEN_VIEWPORTS_MS = 250;
+const AFTER_BLACK_MS = 250;
 
 /**
  * One labelmap for each displayed series, all showing one mask.
@@ -24,7 +21,7 @@ export class Overlay {
     this.layers = new Map();
     this.followed = new WeakSet();
     this.seen = new Map();
-    this.recolouring = new Map();
+    this.colouring = new Map();
     this.here = null;
     this.base = null;
     this.lastEdited = null;
@@ -34,11 +31,10 @@ export class Overlay {
     const { segmentationService, viewportGridService, cornerstoneViewportService } = services;
     // Of every viewport, whenever it comes: the events do not bubble, but they can be caught on their way down.
     this.ended = new AbortController();
-    window.addEventListener(
-      this.cornerstone.Enums.Events.STACK_NEW_IMAGE,
-      ({ detail }) => (this.isOver(detail.viewportId) ? this.recolour(detail.viewportId) : this.refresh()),
-      { capture: true, signal: this.ended.signal }
-    );
+    const { STACK_NEW_IMAGE, IMAGE_RENDERED } = this.cornerstone.Enums.Events;
+    const caught = { capture: true, signal: this.ended.signal };
+    window.addEventListener(STACK_NEW_IMAGE, ({ detail }) => this.isOver(detail.viewportId) || this.refresh(), caught);
+    window.addEventListener(IMAGE_RENDERED, ({ detail }) => this.colour(detail.viewportId), caught);
     this.subscriptions = [
       segmentationService.subscribe(segmentationService.EVENTS.SEGMENTATION_DATA_MODIFIED, ({ segmentationId }) => {
         this.noticed(segmentationId);
@@ -55,7 +51,7 @@ export class Overlay {
   destroy() {
     this.ended.abort();
     this.subscriptions.forEach(({ unsubscribe }) => unsubscribe());
-    [this.pending, ...[...this.recolouring.values()].flat()].forEach(timer => clearTimeout(timer));
+    [this.pending, ...this.colouring.values()].forEach(timer => clearTimeout(timer));
     this.clear();
   }
 
@@ -133,14 +129,18 @@ export class Overlay {
     }
   }
 
-  /** A labelmap that comes with a new image is black until its viewport's masks are drawn once more. */
-  recolour(viewportId) {
-    this.recolouring.get(viewportId)?.forEach(timer => clearTimeout(timer));
-    const turn = [...this.services.viewportGridService.getState().viewports.keys()].indexOf(viewportId);
-    this.recolouring.set(viewportId, AFTER_IMAGE_MS.map(after => setTimeout(() => {
-      this.giveColours(viewportId);
+  /** Among several viewports, one may draw a labelmap without its colours, black; it is drawn again until it has them. */
+  colour(viewportId) {
+    const { viewport } = this.cornerstone.getEnabledElementByViewportId(viewportId) ?? {};
+    const black = (viewport?.getActors() ?? []).some(({ actor, representationUID }) =>
+      String(representationUID).startsWith(PREFIX) && !actor.getProperty().getRGBTransferFunction(0)
+    );
+    if (!black || this.colouring.has(viewportId)) return;
+    this.colouring.set(viewportId, setTimeout(() => {
+      this.colouring.delete(viewportId);
       this.tools.utilities.segmentation.triggerSegmentationRender(viewportId);
-    }, after + turn * BETWEEN_VIEWPORTS_MS)));
+      this.colour(viewportId);
+    }, AFTER_BLACK_MS));
   }
 
   giveColours(viewportId) {
@@ -211,7 +211,6 @@ export class Overlay {
       }
       segmentationService.setActiveSegmentation(viewportId, layer.id);
       segmentationService.setActiveSegment(layer.id, this.activeClass);
-      this.recolour(viewportId);
     }
   }
 

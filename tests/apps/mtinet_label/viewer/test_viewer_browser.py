@@ -7,7 +7,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -25,12 +25,13 @@ from lib.demonstration.processes import Background, DemonstrationError, free_por
 from lib.nrrd_file import read_nrrd
 from lib.settings import Settings
 from scripts.phantom.grid import abdominal_grid
-from scripts.phantom.subject import make_study
+from scripts.phantom.subject import PhantomStudy, make_study
 
 pytestmark = pytest.mark.slow
 
 APP = Path(__file__).resolve().parents[4] / "apps" / "mtinet_label"
-SCREENSHOTS = Path(os.environ.get("MTINET_SCREENSHOTS", APP.parents[1] / "runs" / "label" / "screenshots"))
+RUNS = APP.parents[1] / "runs" / "label" / "screenshots"
+SCREENSHOTS = Path(os.environ.get("MTINET_SCREENSHOTS", RUNS))
 SEED, SHAPE, CLASSES = 77, (160, 160, 24), ("hcc", "hcc")
 # Drawing without a graphics card, as in OHIF's own tests.
 CHROMIUM = (
@@ -104,14 +105,18 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         pacs.load(sorted((folder / "dicom").rglob("*.dcm")))
         with Background("The server", command, log=folder / "server.log", env=env) as server:
             server.wait_for(f"http://127.0.0.1:{port}/info/", seconds=180)
-            lesions = tuple(largest_lesion_lps(number) for number in range(1, len(CLASSES) + 1))
+            lesions = tuple(largest_lesion_lps(phantom(number)) for number in range(1, len(CLASSES) + 1))
             yield Place(f"http://127.0.0.1:{port}", pacs.dicom_web, uids, lesions)
 
 
-def largest_lesion_lps(number: int) -> tuple[float, float, float]:
-    """Centre of the largest lesion of a study, from the phantom's own truth."""
+def phantom(number: int) -> PhantomStudy:
+    """A study as ``phantom_dicom`` makes it; those after the last of ``CLASSES`` are of its class."""
     seed = np.random.SeedSequence(SEED, spawn_key=(number,))
-    study = make_study(seed, CLASSES[number - 1], abdominal_grid(SHAPE))
+    return make_study(seed, CLASSES[min(number, len(CLASSES)) - 1], abdominal_grid(SHAPE))
+
+
+def largest_lesion_lps(study: PhantomStudy) -> tuple[float, float, float]:
+    """Centre of the largest lesion of a study, from the phantom's own truth."""
     components, count = ndimage.label(study.label > 0, structure=np.ones((3, 3, 3)))
     sizes = ndimage.sum_labels(components > 0, components, range(1, count + 1))
     centre = ndimage.center_of_mass(components == 1 + int(np.argmax(sizes)))
@@ -204,7 +209,7 @@ class Reader:
             if is_tinted(self.colour(*self.spot(world, viewport)), tint):
                 return True
             self.page.wait_for_timeout(1000)
-        self.photograph("not-seen")
+        self.photograph("not-seen", RUNS)
         return False
 
     def drag(self, start: tuple[float, float], by: tuple[float, float]) -> None:
@@ -233,10 +238,10 @@ class Reader:
             }"""
         )
 
-    def photograph(self, name: str) -> None:
-        """For the documentation."""
-        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-        self.page.screenshot(path=str(SCREENSHOTS / f"{name}.png"))
+    def photograph(self, name: str, folder: Path = SCREENSHOTS) -> None:
+        """For the documentation: ``make screenshots``."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self.page.screenshot(path=str(folder / f"{name}.png"))
 
 
 def decode(png: bytes) -> np.ndarray:
@@ -301,7 +306,6 @@ def test_a_reader_analyses_corrects_submits_and_goes_on(reader: Reader) -> None:
     # Over another phase, at the same place, without analysing again.
     reader.show(3)
     assert reader.sees(lesion, ORANGE)
-    reader.photograph("analysed-delayed-phase")
 
     # A correction in that phase is there in the others.
     before = reader.painted()
@@ -335,7 +339,6 @@ def test_a_reader_analyses_corrects_submits_and_goes_on(reader: Reader) -> None:
     assert "Label version 1 by AB" in reader.says("label")
     reader.page.select_option('[data-action="diagnosis"]', "hcc")
     reader.settle()
-    reader.photograph("submitted")
 
     label = place.ask("GET", f"/mtinet/studies/{place.uids[0]}/label").json()["label"]
     assert label["diagnosis"] == "hcc"
@@ -451,6 +454,10 @@ def test_masks_keep_their_voxels_on_their_way_through_the_viewer(reader: Reader)
             const smaller = { shape: [3, 4, 3], affine: affine.map(([a, b, c, d]) => [a, b, c, d + a]) };
             const plane = z => ({ rowCosines: [1, 0, 0], columnCosines: [0, 1, 0], rows: 4, columns: 5,
                 columnPixelSpacing: 1, rowPixelSpacing: 2, imagePositionPatient: [7, 8, z] });
+            const { phasesOf } = await import('/viewer/mtinet/phases.js');
+            const images = [[6, 2], [0, 1], [6, 1], [0, 10]].map(([z, time]) => ({ ImagePositionPatient: [7, 8, z],
+                ImageOrientationPatient: [1, 0, 0, 0, 1, 0], TemporalPositionIdentifier: time }));
+            const times = instances => phasesOf(instances).map(some => some.map(x => x.TemporalPositionIdentifier));
             const repeated = gridOf([plane(6), plane(0), plane(3), plane(0), plane(3), plane(6)]);
             return {
                 same: back.data.every((v, n) => v === data[n]),
@@ -458,6 +465,7 @@ def test_masks_keep_their_voxels_on_their_way_through_the_viewer(reader: Reader)
                 twice: twice.data.every((v, n) => v === data[n]),
                 flipped: flipped.every((v, n) => v === data[(n % 20) + 20 * (2 - Math.floor(n / 20))]),
                 smaller: Array.from(resampled(mask, smaller).data.slice(0, 3)),
+                phases: times(images), whole: times(images.slice(1)),
                 sliceOf: repeated.sliceOf, slices: repeated.grid.shape,
             };
         }"""
@@ -469,6 +477,8 @@ def test_masks_keep_their_voxels_on_their_way_through_the_viewer(reader: Reader)
         "twice": True,
         "flipped": True,
         "smaller": [1, 2, 0],
+        "phases": [[1, 1], [2, 10]],
+        "whole": [[1, 1, 10]],
         "sliceOf": [2, 0, 1, 0, 1, 2],
         "slices": [5, 4, 3],
     }
@@ -510,3 +520,39 @@ def test_an_update_without_enough_labels_says_what_it_needs(reader: Reader) -> N
     )
     assert "it takes two" in reader.says("training")
     assert reader.page.locator('[data-action="train"]').is_enabled()
+
+
+def test_phases_inside_one_series_are_shown_as_series_of_their_own(reader: Reader) -> None:
+    """The last test of the file: with one more label, a training could begin."""
+    place, study = reader.place, phantom(3)
+    uid = load_as_one_series(place, study)
+    reader.place = replace(place, uids=(*place.uids, uid), lesions_lps=(*place.lesions_lps, largest_lesion_lps(study)))
+    reader.open(2)
+    names = reader.page.evaluate(
+        "() => window.services.displaySetService.getActiveDisplaySets().map(each => each.SeriesDescription)"
+    )
+    assert sorted(names) == [f"t1_vibe_dynamic {n} of 4" for n in range(1, 5)]
+
+    reader.do("analyse")
+    assert reader.says("error") == ""
+    reader.do("several")
+    reader.drawn(4)
+    assert [reader.sees(reader.place.lesions_lps[2], ORANGE, viewport) for viewport in range(4)] == [True] * 4
+
+    reader.do("submit")
+    assert reader.says("error") == ""
+    assert counts_in_nrrd(reader.place, 2) == {int(value): count for value, count in reader.painted().items()}
+
+
+def load_as_one_series(place: Place, study: PhantomStudy) -> str:
+    """Put a study into Orthanc whose phases are temporal positions of one series; its StudyInstanceUID."""
+    series = None
+    for dataset in phantom_dicom.datasets(study, name="one-series"):
+        series = series or dataset.SeriesInstanceUID
+        dataset.SeriesInstanceUID, dataset.SeriesNumber, dataset.SeriesDescription = series, 7, "t1_vibe_dynamic"
+        dataset.TemporalPositionIdentifier, dataset.NumberOfTemporalPositions = dataset.AcquisitionNumber, 4
+        dataset.InstanceNumber += (dataset.AcquisitionNumber - 1) * SHAPE[2]
+        file = BytesIO()
+        dataset.save_as(file, write_like_original=False)
+        place.ask("POST", f"{place.pacs.removesuffix('/dicom-web')}/instances", data=file.getvalue()).raise_for_status()
+    return str(dataset.StudyInstanceUID)
