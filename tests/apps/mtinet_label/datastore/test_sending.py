@@ -1,14 +1,19 @@
 """Labels on their way to the PACS: sent after a save, kept while it fails, sent once."""
 
+import time
+from dataclasses import replace
+
 import pydicom
 import pytest
 import requests
 from dicomweb_client import DICOMwebClient
 
+from lib.errors import UnavailableError, UnknownError
 from lib.labels.sending import SegSender
 from lib.labels.store import LabelStore
 from lib.studies.dicomweb import DicomwebSource
 from lib.studies.pacs import Pacs
+from scripts.domain.errors import StudyError
 
 SOON_S = 60
 
@@ -85,14 +90,51 @@ def test_the_next_server_sends_what_this_one_could_not(store, source, sender_of,
     assert len(source.pacs.stored) == 1
 
 
-def test_a_label_that_cannot_be_written_does_not_stop_the_others(store, source, sender_of, save, monkeypatch, caplog):
-    monkeypatch.setattr(source, "open", lambda case_id: (_ for _ in ()).throw(RuntimeError("PLANTED^NAME")))
-    sender = sender_of(store)
-    save()
-    assert sender.wait(SOON_S)
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("PLANTED^NAME"),
+        UnknownError("no such study"),
+        UnavailableError("not accepted"),
+        StudyError("/PLANTED"),
+    ],
+)
+def test_a_label_that_cannot_be_sent_does_not_stop_the_others(
+    store, source, sender_of, save, dicom_study, draw, monkeypatch, caplog, error
+):
+    # Its identifier is before that of the other, so it is tried first.
+    gone = replace(dicom_study, case_id="1.2.0")
+    store.save("1.2.0", mask=draw(gone), study=gone, diagnosis="hcc", reader="ann")
+
+    def opened(case_id):
+        if case_id == "1.2.0":
+            raise error
+        return dicom_study
+
+    monkeypatch.setattr(source, "open", opened)
+    label = save()
+    assert [each.case_id for each in store.unsent()] == ["1.2.0", label.case_id]
+    assert sender_of(store).wait(SOON_S)
     assert "PLANTED" not in caplog.text
-    assert "RuntimeError" in caplog.text
-    assert len(store.unsent()) == 1
+    assert "1.2.0" not in caplog.text
+    assert [each.case_id for each in store.unsent()] == ["1.2.0"]
+
+
+def test_a_pacs_that_comes_back_gets_the_label_without_another_save(store, source, save):
+    source.pacs.down = True
+    label = save()
+    sender = SegSender(store, source, again_s=0.05)
+    sender.start()
+    try:
+        assert sender.wait(SOON_S)
+        assert not store.is_sent(label)
+        source.pacs.down = False
+        until = time.monotonic() + SOON_S
+        while not store.is_sent(label) and time.monotonic() < until:
+            time.sleep(0.05)
+        assert store.is_sent(label)
+    finally:
+        sender.stop()
 
 
 def test_an_empty_mask_is_not_sent(store, source, sender_of, save):
