@@ -28,7 +28,10 @@ _LEEWAY_S = 10
 _KEY_LIFE_S = 600
 # A realm that changes its key is asked again, but not by every forged token.
 _KEY_REST_S = 30
+# One that does not answer holds up whoever asks; the others are told so at once.
+_FAILED_REST_S = 5
 _FEWEST_BITS = 2048
+_NO_REALM = "logins cannot be checked now: the realm does not answer"
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,7 @@ class Tokens:
         self._lock = threading.Lock()
         self._key: RSAPublicKey | None = None
         self._fetched_s = 0.0
+        self._failed_s: float | None = None
 
     def user(self, token: str) -> User:
         """Whose token it is.
@@ -155,12 +159,15 @@ class Tokens:
             now_s = self._clock()
             if self._key is not None and now_s - self._fetched_s <= older_than_s:
                 return self._key
+            if self._key is None and self._failed_s is not None and now_s - self._failed_s <= _FAILED_REST_S:
+                raise RefusedError(503, _NO_REALM)
             try:
                 self._key = _key_of(self._fetch(self._realm))
             except (requests.RequestException, ValueError, TypeError, KeyError) as error:
                 logger.warning("The realm does not tell its key: %s", type(error).__name__)
                 if self._key is None:
-                    raise RefusedError(503, "logins cannot be checked now: the realm does not answer") from error
+                    self._failed_s = self._clock()
+                    raise RefusedError(503, _NO_REALM) from error
             self._fetched_s = now_s
             return self._key
 

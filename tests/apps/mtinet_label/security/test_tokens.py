@@ -130,3 +130,17 @@ def test_realm_that_stops_answering_keeps_its_key(realm: Any) -> None:
     tokens.user(realm.token("user"))
     clock.now_s += 601
     assert tokens.user(realm.token("user")).username == "reader-1"
+
+
+def test_realm_that_does_not_answer_holds_up_few(realm: Any) -> None:
+    told, clock = Told(requests.ConnectionError(), requests.ConnectionError(), public(realm.key)), Clock()
+    tokens = Tokens(settings_of(realm.uri), fetch=told, clock=clock)
+    for _ in range(20):
+        with pytest.raises(AppError, match="the realm does not answer"):
+            tokens.user(realm.token("user"))
+    assert told.asked == 1
+    clock.now_s += 6
+    with pytest.raises(AppError):
+        tokens.user(realm.token("user"))
+    clock.now_s += 6
+    assert tokens.user(realm.token("user")).username == "reader-1"
