@@ -60,8 +60,6 @@ class StudyRefiner:
         self.analyser = analyser
         self.weights = Path(weights)
         self._loading = threading.Lock()
-        # One at a time: each takes a core for a second, and copies the study's arrays.
-        self._turn = threading.Lock()
         self._refiner: Refiner | None = None
 
     def refine(self, study: OpenStudy, clicks: Sequence[ReaderClick], rough: np.ndarray | None = None) -> Refined:
@@ -92,7 +90,8 @@ class StudyRefiner:
         refiner = self._loaded()
         image = self.analyser.volumes.study(study)
         made = [_in_voxels(click, image) for click in clicks]
-        with self._turn:
+        # One at a time, in the line of the analyses: each takes a core for a second, and copies the study's arrays.
+        with self.analyser.queue.turn():
             start = time.perf_counter()
             drawn = None if rough is None else to_study_order(rough, image)
             prediction = analysed.prediction(image)

@@ -12,6 +12,7 @@ import torch
 
 from lib.analysis import Analysed
 from lib.orientation import file_affine, to_file_order
+from lib.queue import AnalysisQueue
 from lib.refining import StudyRefiner
 from lib.studies.study import Address, OpenStudy, ViewerGrid
 from scripts.domain.phases import PHASES
@@ -35,6 +36,7 @@ class KnownAnalyser:
     def __init__(self, opened: OpenStudy) -> None:
         self.image = read_study(opened.case)
         self.volumes = self
+        self.queue = AnalysisQueue(waiting=0)
         slices = self.image.image.shape[1 + self.image.slice_axis]
         prediction = Prediction(
             tumour=np.where(self.image.label > 0, 0.9, 0.02).astype(np.float32),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lib.clicks import ReaderClick, read_clicks
-from lib.errors import BadRequestError
+from lib.errors import BadRequestError, BusyError
 from lib.refining import StudyRefiner
 from scripts.domain.classes import LABELS
 from scripts.domain.errors import CheckpointError
@@ -107,6 +107,14 @@ def test_the_same_clicks_always_give_the_same_answer(refiner, opened, truth):
     first, second = (refiner.refine(opened, clicks).analysed for _ in range(2))
     assert np.array_equal(first.mask, second.mask)
     assert first.result == second.result
+
+
+def test_refinements_wait_in_the_line_of_the_analyses(refiner, opened, truth):
+    """Each holds a thread of the server while it waits, and nobody else would be answered."""
+    clicks = clicks_at(opened, lesion=[middle(truth)])
+    with refiner.analyser.queue.turn(), pytest.raises(BusyError):
+        refiner.refine(opened, clicks)
+    assert refiner.refine(opened, clicks).analysed.result.lesions
 
 
 def test_the_automatic_analysis_is_left_as_it_is(refiner, opened, truth):
