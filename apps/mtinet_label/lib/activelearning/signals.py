@@ -18,8 +18,8 @@ SAMPLED_SLICES = 8
 INJECTED_DROPOUT = 0.1
 """Of the shipped weights, which never saw dropout in the decoder."""
 
-UNCERTAIN_ML = 5.0
-"""The uncertainty of a study is that of so much of it, wherever it is highest: a sphere of 2 cm."""
+SMALLEST_ML = 1.0
+"""A tumour that is expected to be smaller counts as so large, or a study without one would be the most uncertain."""
 
 _SLICES_A_PASS = 16
 _EPS = 1e-6
@@ -30,8 +30,8 @@ class Signals:
     """Of one study.
 
     Args:
-        uncertainty: what the answers with dropout disagree about, bits: mutual information (Houlsby et al. 2011) of the
-            most uncertain 5 ml, and that of the study's class; 0 to 2.
+        uncertainty: what the answers with dropout disagree about: mutual information (Houlsby et al. 2011) of mask and
+            network, bits for each voxel of the tumour that they expect, and that of the study's class, bits.
         consistency: TIM's own error: mean absolute difference of the regression head's curve and the curve that the
             segmentation implies, normalised intensity.
         features: ``(K,)`` the deepest fused maps where the tumour is suspected.
@@ -88,10 +88,14 @@ def suspicion(tumour: Tensor) -> Tensor:
 
 
 def mask_uncertainty(tumour: Tensor, voxel_ml: float) -> float:
-    """Mean mutual information of mask and network over the most uncertain 5 ml, bits; ``tumour (T, S, H, W)``."""
-    information = (_entropy(tumour.mean(dim=0)) - _entropy(tumour).mean(dim=0)).flatten()
-    voxels = min(max(1, round(UNCERTAIN_ML / voxel_ml)), len(information))
-    return float(information.topk(voxels).values.mean().clamp(min=0.0))
+    """Mutual information of mask and network over the expected tumour, bits a voxel; ``tumour (T, S, H, W)``.
+
+    Dice is an error for each voxel of the tumour, too. The sum alone, or its largest part, follows the tumour's size,
+    and large tumours are found best: that ranks studies the wrong way round (``signal_quality.py`` measures it).
+    """
+    expected = tumour.mean(dim=0)
+    information = (_entropy(expected) - _entropy(tumour).mean(dim=0)).sum()
+    return float((information / expected.sum().clamp(min=SMALLEST_ML / voxel_ml)).clamp(min=0.0))
 
 
 def class_uncertainty(classes: Tensor, area: Tensor) -> float:

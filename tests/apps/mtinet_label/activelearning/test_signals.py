@@ -18,16 +18,26 @@ def test_samples_that_agree_are_certain_however_blurred_they_are():
     assert mask_uncertainty(blurred, voxel_ml=1.0) == pytest.approx(0.0, abs=1e-6)
 
 
-def test_samples_that_contradict_each_other_on_the_uncertain_volume_are_one_bit():
-    tumour = torch.zeros(4, 2, 8, 8)
-    tumour[:2, 0, :5, 0] = 1.0
-    assert mask_uncertainty(tumour, voxel_ml=1.0) == pytest.approx(1.0, abs=1e-3)
+def test_samples_that_contradict_each_other_are_uncertain_whatever_the_tumours_size():
+    for size in (2, 6):
+        tumour = torch.zeros(4, 2, 8, 8)
+        tumour[:2, 0, :size, :4] = 1.0
+        # A bit for each voxel, of which half the samples say that it is none.
+        assert mask_uncertainty(tumour, voxel_ml=1.0) == pytest.approx(2.0, abs=1e-2)
 
 
-def test_the_uncertain_volume_is_counted_in_millilitres():
-    tumour = torch.zeros(4, 2, 8, 8)
-    tumour[:2, 0, :5, 0] = 1.0
-    assert mask_uncertainty(tumour, voxel_ml=0.5) == pytest.approx(0.5, abs=1e-3)
+def test_a_large_tumour_of_which_only_the_rim_is_doubted_is_more_certain_than_a_small_doubted_one():
+    large, small = torch.zeros(4, 2, 8, 8), torch.zeros(4, 2, 8, 8)
+    large[:, :, :6, :6] = 1.0
+    large[:2, :, 6, :6] = 1.0
+    small[:2, :, 0, :3] = 1.0
+    assert 0.0 < mask_uncertainty(large, voxel_ml=1.0) < 0.3 * mask_uncertainty(small, voxel_ml=1.0)
+
+
+def test_where_hardly_any_tumour_is_expected_the_study_is_certain():
+    tumour = torch.full((4, 2, 8, 8), 1e-5)
+    tumour[0] = 3e-5
+    assert mask_uncertainty(tumour, voxel_ml=0.01) < 0.01
 
 
 def test_the_class_is_uncertain_where_whole_answers_differ():
