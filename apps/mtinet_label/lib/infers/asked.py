@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from lib.errors import BadRequestError
@@ -33,3 +35,21 @@ def asked(request: Mapping[str, Any], source: StudySource) -> tuple[OpenStudy, s
     series = request.get("series") or address.series
     study.grid(series)
     return study, series
+
+
+def uploaded_file(label: object) -> Path | None:
+    """The uploaded mask that a request's ``label`` is: only where the server itself puts uploads, never elsewhere.
+
+    Raises:
+        BadRequestError: it is something, and no upload.
+    """
+    if label is None:
+        return None
+    folder = Path(tempfile.gettempdir()).resolve()
+    file = Path(str(label))
+    if "\0" not in str(label) and file.is_absolute() and not file.is_symlink() and file.is_file():
+        resolved = file.resolve()
+        if resolved.is_relative_to(folder):
+            return resolved
+    msg = "label is neither an uploaded mask nor the name of a class"
+    raise BadRequestError(msg)

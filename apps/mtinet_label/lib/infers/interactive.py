@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
@@ -14,7 +12,7 @@ from lib.answers import LABEL_NAMES, facts, write_answer
 from lib.clicks import BACKGROUND, read_clicks
 from lib.drawn_mask import read_mask
 from lib.errors import BadRequestError
-from lib.infers.asked import asked
+from lib.infers.asked import asked, uploaded_file
 from lib.refining import StudyRefiner
 from lib.studies.study import StudySource
 from scripts.domain.classes import CLASSES, LABELS
@@ -69,7 +67,8 @@ class InteractiveTask(InferTask):
         """
         study, series = asked(request, self.source)
         clicks = read_clicks(request, study, series)
-        uploaded = _uploaded(request.get("label"))
+        label = request.get("label")
+        uploaded = None if label in NAMES else uploaded_file(label)
         rough = None if uploaded is None else read_mask(uploaded.read_bytes(), study, series)
         if rough is not None and not rough.any() and not clicks:
             msg = "the mask is empty and there is no click: draw a lesion, or click on one"
@@ -86,21 +85,3 @@ class InteractiveTask(InferTask):
         for lesion, who in zip(document["lesions"], refined.class_by, strict=True):
             lesion["class_by"] = who
         return str(file), {**document, "clicks": len(clicks)}
-
-
-def _uploaded(label: object) -> Path | None:
-    """The uploaded file that ``label`` is, if it is one: only where the server itself puts uploads, never elsewhere.
-
-    Raises:
-        BadRequestError: neither a name nor an upload.
-    """
-    if label is None or label in NAMES:
-        return None
-    folder = Path(tempfile.gettempdir()).resolve()
-    file = Path(str(label))
-    if "\0" not in str(label) and file.is_absolute() and not file.is_symlink() and file.is_file():
-        resolved = file.resolve()
-        if resolved.is_relative_to(folder):
-            return resolved
-    msg = "label is neither an uploaded mask nor the name of a class"
-    raise BadRequestError(msg)

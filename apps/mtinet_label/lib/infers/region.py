@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from lib.analysis import Analyser
 from lib.answers import LABEL_NAMES
 from lib.drawn_mask import read_mask
 from lib.errors import BadRequestError
-from lib.infers.asked import asked
+from lib.infers.asked import asked, uploaded_file
 from lib.labels.store import LabelStore
 from lib.region import region_curves
 from lib.studies.study import OpenStudy, StudySource
@@ -60,8 +59,8 @@ class RegionTask(InferTask):
             StudyError: the study cannot be read.
         """
         study, series = asked(request, self.source)
-        uploaded = request.get("label")
-        mask = self._saved(study) if uploaded is None else read_mask(Path(uploaded).read_bytes(), study, series)
+        uploaded = uploaded_file(request.get("label"))
+        mask = self._saved(study) if uploaded is None else read_mask(uploaded.read_bytes(), study, series)
         return None, region_curves(mask, study, self.analyser)
 
     def _saved(self, study: OpenStudy) -> np.ndarray:

@@ -12,6 +12,7 @@ import pytest
 
 from lib.errors import BadRequestError
 from lib.infers.interactive import InteractiveTask
+from lib.infers.region import RegionTask
 from scripts.domain.classes import LABELS
 
 ELSEWHERE = [46, 36, 11]
@@ -52,6 +53,12 @@ def upload(opened):
 def test_a_label_that_is_neither_upload_nor_name_is_refused(ask, label):
     with pytest.raises(BadRequestError, match="neither an uploaded mask"):
         ask(label=label, foreground=[ELSEWHERE])
+
+
+@pytest.mark.parametrize("label", ["/etc/passwd", "../x.nii.gz", "a\0b", 5])
+def test_nor_does_the_region_s_curve_read_what_is_no_upload(source, refiner, label):
+    with pytest.raises(BadRequestError, match="neither an uploaded mask"):
+        RegionTask(source, None, refiner.analyser)({"image": "liver-01", "label": label})
 
 
 def test_a_link_in_the_uploads_folder_is_refused(ask, tmp_path, opened):
