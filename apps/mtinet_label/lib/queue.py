@@ -1,4 +1,4 @@
-"""One analysis at a time; a bounded number of others wait in the order in which they came."""
+"""One analysis, refinement or result page at a time; a bounded number wait in the order in which they came."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class QueueState:
     """What the queue looks like.
 
     Args:
-        running: analyses at work, 0 or 1.
-        waiting: analyses that wait.
+        running: at work, 0 or 1.
+        waiting: that wait.
         limit: of those that may wait.
         finished: since the server started.
         refused: since the server started, as too many were waiting.
@@ -56,7 +56,7 @@ class AnalysisQueue:
         with self._changed:
             if (self._running or self._line) and len(self._line) >= self.limit:
                 self._refused += 1
-                msg = f"the server is busy: {len(self._line)} analyses are waiting already. Try again in a moment"
+                msg = f"the server is busy: {len(self._line)} requests are waiting already. Try again in a moment"
                 raise BusyError(msg)
             self._line.append(ticket)
             try:
