@@ -110,9 +110,10 @@ class LabelStore:
                 revision = revise(self.latest(case_id), mask, grid, diagnosis or None)
                 try:
                     label = self._write(folder, case_id, version, revision, grid, reader=reader, note=note)
-                except FileExistsError:
-                    continue
-                except OSError as error:  # its message would name the place
+                except OSError as error:
+                    if isinstance(error, FileExistsError) and folder.is_dir():
+                        continue
+                    # Its message would name the place.
                     msg = f"the label cannot be written on this server ({error.strerror}); nothing was changed"
                     raise AppError(msg) from error
         for tell in self._when_saved:

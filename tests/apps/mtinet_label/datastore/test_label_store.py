@@ -355,3 +355,9 @@ def test_what_another_server_saves_meanwhile_is_kept(tmp_path, folder_study, dra
     saved = ours.save("liver-01", mask=None, study=folder_study, diagnosis="hcc", reader="ann")
     assert (saved.version, saved.diagnosis, len(saved.lesions)) == (2, "hcc", 2)
     assert saved.mask_file.is_file()
+
+
+def test_a_file_where_the_labels_should_be(store, folder_study, draw):
+    (store.folder / "liver-01").write_text("not a folder")
+    with pytest.raises(AppError, match="cannot be written"):
+        store.save("liver-01", mask=draw(folder_study), study=folder_study, diagnosis=None, reader="ann")
