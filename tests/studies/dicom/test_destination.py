@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from scripts.domain.errors import ConfigurationError, DatasetError
+from scripts.domain.folder_lock import FolderLock
 from scripts.studies.dicom.destination import Destination
-from scripts.studies.dicom.folder_lock import FolderLock
 from scripts.studies.dicom.privacy import Salt
 
 TIMES_S = (None, 25.5, 70.0, 180.0)

@@ -13,12 +13,12 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from ...domain.errors import ConfigurationError
+from ...domain.folder_lock import LOCK_FILE, FolderLock
 from ...domain.phases import PHASES
 from ...domain.writing import replace_when_written
 from ..case import images_folder, phase_file_name
 from ..layout import DATASET_FILE, write_dataset_json
 from ..subjects_table import COLUMNS, SUBJECTS_FILE, TIME_COLUMNS, read_rows
-from .folder_lock import LOCK_FILE, FolderLock
 from .privacy import SALT_FILE, Salt
 
 IMPORT_FOLDER = "import"

@@ -1,4 +1,4 @@
-"""Keeps two imports out of one folder at a time."""
+"""Keeps two programs out of one folder at a time."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from ...domain.errors import ConfigurationError
+from .errors import ConfigurationError
 
 LOCK_FILE = ".lock"
 
@@ -17,19 +17,20 @@ class FolderLock:
 
     Args:
         folder: exists; the lock's file lies in it while it is held.
+        holder: what another holder would be, for the message.
 
     Raises:
-        ConfigurationError: another import holds it.
+        ConfigurationError: another holds it.
         OSError: its file cannot be made.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, holder: str = "import") -> None:
         self._file = folder / LOCK_FILE
         self._descriptor: int | None = None
         while self._descriptor is None:
             descriptor = os.open(self._file, os.O_RDWR | os.O_CREAT, 0o600)
             if not _taken(descriptor):
-                msg = f"another import is writing to output_dir {folder}. Wait until it ends, or give another folder."
+                msg = f"another {holder} is writing to output_dir {folder}. Wait until it ends, or give another folder."
                 raise ConfigurationError(msg)
             # One that was just released has taken its file away: a lock on that keeps nobody out.
             if _is_at(descriptor, self._file):
