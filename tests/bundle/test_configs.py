@@ -15,7 +15,13 @@ from scripts.networks.fusion import WeightedFusion
 CONFIGS = Path(__file__).resolve().parents[2] / "bundle" / "configs"
 REQUIREMENTS = CONFIGS.parents[1] / "requirements" / "core.txt"
 YAML = sorted(CONFIGS.rglob("*.yaml"))
-EXPERIMENTS = sorted((CONFIGS / "experiments").glob("*.yaml"))
+
+# Overlays of train.yaml; those that name a base of their own (scripts/related) are tested in tests/related.
+EXPERIMENTS = [
+    path
+    for path in sorted((CONFIGS / "experiments").glob("*.yaml"))
+    if "train" not in ConfigParser.load_config_file(path).get("arm", {})
+]
 NETWORKS = ("train.yaml", "evaluate.yaml", "inference.yaml")
 
 

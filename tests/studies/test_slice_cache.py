@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scripts.domain.errors import DatasetError, StudyError
+from scripts.domain.errors import ConfigurationError, DatasetError, StudyError
 from scripts.studies import slice_cache
 from scripts.studies.layout import read_dataset
 from scripts.studies.network_grid import NetworkGrid
@@ -86,3 +86,26 @@ def test_a_kill_between_the_two_files_is_repaired(dataset_dir: Path, tmp_path: P
     next(tmp_path.glob("*.npz")).unlink()
     (found,) = load_subjects([case], 64, tmp_path)
     np.testing.assert_array_equal(found.label, expected.label)
+
+
+def test_a_case_without_a_liver_mask_is_refused_where_the_liver_is_the_target(dataset_dir: Path) -> None:
+    case = replace(read_dataset(dataset_dir)[0], liver_file=None)
+    with pytest.raises(DatasetError, match=r"liver-01: no liver mask, .* Add it to liver\."):
+        load_subjects([case], 64, target="liver")
+
+
+def test_an_unknown_target_is_refused(dataset_dir: Path) -> None:
+    with pytest.raises(ConfigurationError, match="target 'spleen' is unknown"):
+        load_subjects(read_dataset(dataset_dir), 64, target="spleen")
+
+
+def test_the_liver_is_cached_beside_the_tumour(dataset_dir: Path, tmp_path: Path) -> None:
+    case = read_dataset(dataset_dir)[0]
+    study = read_study(case)
+    (tumour,) = load_subjects([case], 128, tmp_path)
+    (liver,) = load_subjects([replace(case, label_file=None)], 128, target="liver")
+    (cached,) = load_subjects([case], 128, tmp_path, target="liver")
+    expected = NetworkGrid.of(study, 128).to_slices(study.liver[None])[:, 0] >= 0.5
+    np.testing.assert_array_equal(liver.label, expected)
+    np.testing.assert_array_equal(cached.label, expected)
+    assert tumour.label.sum() < liver.label.sum()

@@ -70,7 +70,7 @@ def train(
     bare = getattr(trainer.network, "module", trainer.network)
     if init_ckpt is not None:
         load_network(bare, init_ckpt)
-        _require_image_size(bare, image_size, init_ckpt)
+        require_image_size(bare, image_size, init_ckpt)
     bare.mean_curve.copy_(mean_curve)
     bare.image_size.fill_(image_size)
     if is_on(resume):
@@ -143,7 +143,7 @@ def analyse_studies(evaluator: StudyEvaluator, ckpt_path: str, version: str) -> 
             studies could not be read; the others are analysed first.
     """
     load_network(evaluator.network, ckpt_path)
-    _require_image_size(evaluator.network, evaluator.inferer.size, ckpt_path)
+    require_image_size(evaluator.network, evaluator.inferer.size, ckpt_path)
     evaluator.model = model_identity(version, ckpt_path)
     evaluator.run()
     if evaluator.failures:
@@ -152,7 +152,12 @@ def analyse_studies(evaluator: StudyEvaluator, ckpt_path: str, version: str) -> 
         raise StudyError(msg)
 
 
-def _require_image_size(network: torch.nn.Module, size: int, weights: str) -> None:
+def require_image_size(network: torch.nn.Module, size: int, weights: str) -> None:
+    """Refuse weights that were trained at another ``image_size``.
+
+    Raises:
+        CheckpointError: they were.
+    """
     trained = int(network.image_size)
     if trained != size:
         msg = f"{weights}: was trained at image_size {trained}, this config says {size}. Give --image_size {trained}"

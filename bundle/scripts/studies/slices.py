@@ -43,6 +43,7 @@ class SliceDataset(Dataset):
         background_ratio: slices without tumour per slice with tumour, all of them inside the body.
         phase_dropout: probability of dropping one or two phases of a slice.
         augmentation: None switches it off.
+        target: what ``label`` shows; with another than the tumour, read "target" for "tumour" above.
 
     Raises:
         DatasetError: no case has a tumour, or one has no label.
@@ -59,15 +60,16 @@ class SliceDataset(Dataset):
         background_ratio: float = 0.5,
         phase_dropout: float = 0.1,
         augmentation: Augmentation | None = LIGHT,
+        target: str = "tumour",
     ) -> None:
-        self.subjects = load_subjects(cases, size, cache_dir)
+        self.subjects = load_subjects(cases, size, cache_dir, target=target)
         self.seed = seed
         self.phase_dropout = phase_dropout
         self.augmentation = augmentation
         self._tumour = _positions([subject.tumour_slices for subject in self.subjects])
         self._background = _positions([subject.background_slices for subject in self.subjects])
         if not len(self._tumour):
-            msg = f"none of the {len(cases)} training cases has a tumour in its label. Check labelsTr and the splits."
+            msg = f"none of the {len(cases)} training cases has a {target} in its label. Check labelsTr and the splits."
             raise DatasetError(msg)
         self._n_background = min(round(background_ratio * len(self._tumour)), len(self._background))
         self.set_epoch(0)
@@ -128,14 +130,17 @@ class SubjectSlices(Dataset):
         cases: labelled cases.
         size: pixels of the network grid.
         cache_dir: see ``load_subjects``.
+        target: what ``label`` shows.
 
     Raises:
         DatasetError: a case has no label.
         StudyError: a file is unusable.
     """
 
-    def __init__(self, cases: Sequence[Case], *, size: int, cache_dir: str | Path | None = None) -> None:
-        self.subjects = load_subjects(cases, size, cache_dir)
+    def __init__(
+        self, cases: Sequence[Case], *, size: int, cache_dir: str | Path | None = None, target: str = "tumour"
+    ) -> None:
+        self.subjects = load_subjects(cases, size, cache_dir, target=target)
 
     @property
     def data(self) -> list[dict[str, Any]]:
