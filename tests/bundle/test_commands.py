@@ -184,6 +184,16 @@ def test_a_result_names_the_weights_that_made_it(analysed, trained):
     assert model["weights_sha256"] == hashlib.sha256((trained / "model.pt").read_bytes()).hexdigest()
 
 
+def test_a_held_out_fold_is_scored_alone(bundle, quick, cohort, trained, tmp_path):
+    overrides = {"dataset_dir": cohort, "output_dir": tmp_path, "ckpt_path": trained / "model.pt", "fold": 2}
+    finished = bundle.run("evaluating", "evaluate.yaml", quick | overrides)
+    assert finished.code == 0, finished.stderr
+    scored = {row["case"] for row in csv.DictReader((tmp_path / "per_subject.csv").open(newline=""))}
+    subjects = list(csv.DictReader((cohort / "subjects.csv").open(newline="")))
+    assert scored == {row["case"] for row in subjects if row["fold"] == "2"}
+    assert 0 < len(scored) < len(subjects)
+
+
 def test_per_slice_mode_scores_slices(bundle, quick, cohort, trained, tmp_path):
     overrides = {"dataset_dir": cohort, "output_dir": tmp_path, "ckpt_path": trained / "model.pt", "split": "test"}
     assert bundle.run("evaluating", "evaluate.yaml", quick | overrides | {"per_slice": "true"}).code == 0

@@ -4,7 +4,7 @@ import pytest
 import torch
 from ignite.engine import Engine
 
-from scripts.domain.errors import CheckpointError
+from scripts.domain.errors import CheckpointError, ConfigurationError
 from scripts.engines.weights import BestWeights, load_network, load_weights, save_atomically
 
 
@@ -56,9 +56,15 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
     assert [file.name for file in tmp_path.iterdir()] == ["state.pt"]
 
 
-def test_best_weights_are_those_of_the_best_validation(tmp_path):
+def test_an_unknown_keep_is_refused(tmp_path):
+    with pytest.raises(ConfigurationError, match="keep 'first' is unknown. Use one of best, last"):
+        BestWeights(tmp_path / "model.pt", torch.nn.Linear(1, 1), keep="first")
+
+
+@pytest.mark.parametrize(("keep", "kept"), [("best", 1), ("last", 2)])
+def test_the_weights_kept_are_those_of_the_best_validation_or_the_last(tmp_path, keep, kept):
     network = torch.nn.Linear(1, 1, bias=False)
-    best = BestWeights(tmp_path / "model.pt", network)
+    best = BestWeights(tmp_path / "model.pt", network, keep=keep)
     validator = Engine(lambda engine, batch: None)
     best.attach(validator)
     validator.state.key_metric_name = "score"
@@ -66,7 +72,7 @@ def test_best_weights_are_those_of_the_best_validation(tmp_path):
         network.weight.data.fill_(value)
         validator.state.metrics["score"] = score
         best._compare(validator)
-    assert load_weights(tmp_path / "model.pt")["weight"].item() == 1
-    restored = BestWeights(tmp_path / "model.pt", network)
+    assert load_weights(tmp_path / "model.pt")["weight"].item() == kept
+    restored = BestWeights(tmp_path / "model.pt", network, keep=keep)
     restored.load_state_dict(best.state_dict())
     assert restored.best == 0.8

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from ignite.engine import Engine, Events
 
-from ..domain.errors import CheckpointError
+from ..domain.errors import CheckpointError, ConfigurationError
 from ..domain.writing import replace_when_written
 
 logger = logging.getLogger(__name__)
@@ -71,20 +71,33 @@ def model_identity(version: str, weights: str | Path) -> dict[str, str]:
         return {"version": version, "weights_sha256": hashlib.file_digest(file, "sha256").hexdigest()}
 
 
+KEEP = ("best", "last")
+"""Which epoch's weights a training may leave behind."""
+
+
 class BestWeights:
-    """Keep the network's weights of the best validation epoch as a plain fp32 state_dict.
+    """Keep the network's weights of one validated epoch as a plain fp32 state_dict.
 
     Attach it to the validation evaluator, whose key metric decides.
 
     Args:
         path: where ``model.pt`` goes.
         network: the bare network, not its DDP wrapper.
+        keep: ``best`` keeps the epoch with the highest score. ``last`` chooses nothing by the score: for a dataset whose
+            held-out fold is both validated and reported on, where choosing would flatter the report.
         save: False on all but one process of a distributed run.
+
+    Raises:
+        ConfigurationError: another ``keep``.
     """
 
-    def __init__(self, path: str | Path, network: torch.nn.Module, *, save: bool = True) -> None:
+    def __init__(self, path: str | Path, network: torch.nn.Module, *, keep: str = "best", save: bool = True) -> None:
+        if keep not in KEEP:
+            msg = f"keep {keep!r} is unknown. Use one of {', '.join(KEEP)}"
+            raise ConfigurationError(msg)
         self.path = Path(path)
         self.network = network
+        self.keep = keep
         self.save = save
         self.best = float("-inf")
 
@@ -102,9 +115,11 @@ class BestWeights:
 
     def _compare(self, engine: Engine) -> None:
         score = float(engine.state.metrics[engine.state.key_metric_name])
-        if score > self.best:
-            self.best = score
-            if self.save:
-                weights = {name: value.detach().cpu().contiguous() for name, value in self.network.state_dict().items()}
-                save_atomically(weights, self.path)
-            logger.info("best %s so far, %.4f: saved %s", engine.state.key_metric_name, score, self.path)
+        is_best = score > self.best
+        self.best = max(score, self.best)
+        if not is_best and self.keep == "best":
+            return
+        if self.save:
+            weights = {name: value.detach().cpu().contiguous() for name, value in self.network.state_dict().items()}
+            save_atomically(weights, self.path)
+        logger.info("%s %s, %.4f: saved %s", self.keep, engine.state.key_metric_name, score, self.path)

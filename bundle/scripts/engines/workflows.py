@@ -101,9 +101,9 @@ def require_training(dataset_dir: str, ckpt_dir: str, *, fold: int | None, resum
 
 
 @entry_point
-def require_labelled(dataset_dir: str, split: str | None) -> None:
+def require_labelled(dataset_dir: str, split: str | None, fold: int | None = None) -> None:
     """Stop with one line, before anything is built, where there is nothing to score."""
-    cases = select(read_dataset(dataset_dir), split=split)
+    cases = select(read_dataset(dataset_dir), split=split, folds=None if fold is None else [fold])
     if not any(case.label_file for case in cases):
         msg = f"{dataset_dir}: none of {len(cases)} cases has a label. Add labelsTr or labelsTs, or use inferring"
         raise DatasetError(msg)
