@@ -57,7 +57,7 @@ def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
 
 
 def test_an_unknown_keep_is_refused(tmp_path):
-    with pytest.raises(ConfigurationError, match="keep 'first' is unknown. Use one of best, last"):
+    with pytest.raises(ConfigurationError, match=r"keep 'first' is unknown\. Use one of best, last"):
         BestWeights(tmp_path / "model.pt", torch.nn.Linear(1, 1), keep="first")
 
 

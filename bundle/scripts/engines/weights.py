@@ -83,8 +83,8 @@ class BestWeights:
     Args:
         path: where ``model.pt`` goes.
         network: the bare network, not its DDP wrapper.
-        keep: ``best`` keeps the epoch with the highest score. ``last`` chooses nothing by the score: for a dataset whose
-            held-out fold is both validated and reported on, where choosing would flatter the report.
+        keep: ``best`` keeps the epoch with the highest score. ``last`` chooses nothing by the score: for a dataset
+            whose held-out fold is both validated and reported on, where choosing would flatter the report.
         save: False on all but one process of a distributed run.
 
     Raises:
