@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -31,6 +33,21 @@ def test_a_file_appears_whole_in_a_new_folder(tmp_path: Path) -> None:
         assert aside.name.endswith(".nii.gz")
     assert [file.name for file in path.parent.iterdir()] == ["mask.nii.gz"]
     assert path.read_text() == "whole"
+
+
+def test_two_threads_that_write_one_file_do_not_meet(tmp_path: Path) -> None:
+    path, asides, both = tmp_path / "record.json", [], threading.Barrier(2, timeout=10)
+
+    def write(text: str) -> None:
+        with replace_when_written(path) as aside:
+            asides.append(aside)
+            both.wait()
+            aside.write_text(text)
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(write, ["a", "b"]))
+    assert asides[0] != asides[1]
+    assert path.read_text() in ("a", "b")
 
 
 def test_a_folder_comes_into_being_whole(tmp_path):

@@ -107,6 +107,9 @@ def _read_nifti(content: bytes, *, most_bytes: int) -> tuple[np.ndarray, np.ndar
         if not unpack.eof:
             msg = "the mask is far larger than any of the study's series, or its file is cut off"
             raise BadRequestError(msg)
+    elif len(content) > most_bytes:
+        msg = "the mask is far larger than any of the study's series"
+        raise BadRequestError(msg)
     with tempfile.TemporaryDirectory(prefix="mtinet-mask-") as folder:
         file = Path(folder, "mask.nii")
         file.write_bytes(content)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,7 +25,8 @@ def replace_when_written(path: Path) -> Iterator[Path]:
         the file to write.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{os.getpid()}.{path.name}")
+    # Two processes, or two threads of one, may write the same file.
+    aside = path.with_name(f".{os.getpid()}-{threading.get_ident()}.{path.name}")
     try:
         yield aside
         # On disk before it takes the name, or a power cut could leave an empty file under it.

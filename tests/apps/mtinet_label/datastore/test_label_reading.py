@@ -52,6 +52,12 @@ def test_a_volume_too_large_is_refused_by_its_header(folder_study, tmp_path):
         read_mask((tmp_path / "mask.nii.gz").read_bytes(), folder_study)
 
 
+@pytest.mark.parametrize("name", ["mask.nii", "mask.nii.gz"])
+def test_a_volume_many_times_the_studys_is_refused_packed_or_not(folder_study, as_nifti, name):
+    with pytest.raises(BadRequestError, match="far larger"):
+        read_mask(as_nifti(np.zeros((400, 400, 80), np.float64), name=name), folder_study)
+
+
 @pytest.mark.parametrize(
     ("values", "dtype", "message"),
     [
