@@ -61,6 +61,19 @@ def test_every_study_leaves_its_results_and_the_cohort_its_own(evaluator, tmp_pa
     assert cohort == {"metrics.json", "per_subject.csv", "report.html", "summary.json"}
 
 
+def test_only_the_named_cases_keep_their_folders(evaluator, tmp_path, dataset_dir):
+    folder = tmp_path / "kept"
+    writer, scorer = ResultWriter(folder, keep=["liver-02"]), Scorer(folder)
+    for handler in (writer, scorer, CohortReport(folder, writer, scorer)):
+        handler.attach(evaluator)
+    evaluator.run()
+    assert [path.name for path in folder.iterdir() if path.is_dir()] == ["liver-02"]
+    assert len(writer.results) == 5
+    assert writer.figure("liver-02").exists()
+    assert writer.figure("liver-01") is None
+    assert (folder / "report.html").exists()
+
+
 def test_a_damaged_study_is_named_and_the_others_go_on(evaluator, tmp_path, dataset_dir):
     cases = read_dataset(dataset_dir)
     damaged = cases[1].phase_files[2]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 from ignite.engine import Engine, Events
@@ -26,11 +27,13 @@ class ResultWriter:
     Args:
         output_dir: where the cases' folders go.
         figures: whether to draw the pictures.
+        keep: the cases whose folders are written, so that hundreds of runs fit on a disk; None writes all.
     """
 
-    def __init__(self, output_dir: str | Path, *, figures: bool = True) -> None:
+    def __init__(self, output_dir: str | Path, *, figures: bool = True, keep: Collection[str] | None = None) -> None:
         self.output_dir = Path(output_dir)
         self.figures = figures
+        self.keep = keep
         self.results: list[Result] = []
 
     def attach(self, engine: Engine) -> None:
@@ -40,19 +43,23 @@ class ResultWriter:
 
     def figure(self, case: str) -> Path | None:
         """The picture of a written case."""
-        return self.output_dir / case / FIGURE_FILE if self.figures else None
+        return self.output_dir / case / FIGURE_FILE if self.figures and self._keeps(case) else None
+
+    def _keeps(self, case: str) -> bool:
+        return self.keep is None or case in self.keep
 
     def _write(self, engine: Engine) -> None:
         analysis = engine.state.output
         if not isinstance(analysis, Analysis):
             return
         study, result, mask = analysis.study, analysis.result, analysis.mask
-        write_result(
-            self.output_dir,
-            result,
-            write_mask=lambda path: write_mask(mask, study, path),
-            figure=draw_study(study, mask, result) if self.figures else None,
-        )
+        if self._keeps(study.case):
+            write_result(
+                self.output_dir,
+                result,
+                write_mask=lambda path: write_mask(mask, study, path),
+                figure=draw_study(study, mask, result) if self.figures else None,
+            )
         self.results.append(result)
 
 
