@@ -117,7 +117,7 @@ export function mountPanel(root, session) {
     }
     strategy.value = state.strategy;
     const { training } = state;
-    const learning = Boolean(training?.at_work);
+    const learning = Boolean(training?.running);
     train.disabled ||= learning;
     stop.disabled = working || !learning;
     progress.hidden = !learning;
@@ -171,7 +171,7 @@ const STATES = { preparing: 'Preparing the studies', comparing: 'Comparing the n
 
 function trainingText(training) {
   if (!training || training.state === 'none') return '';
-  if (!training.at_work) return training.message;
+  if (!training.running) return training.message;
   if (training.state in STATES) return `${STATES[training.state]} …`;
   const loss = Number.isFinite(training.loss) ? `, loss ${training.loss.toFixed(3)}` : '';
   const left = Number.isFinite(training.eta_s) ? `, about ${Math.ceil(training.eta_s)} s left` : '';

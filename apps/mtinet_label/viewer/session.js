@@ -129,9 +129,15 @@ export class Session {
     });
   }
 
-  analyse() {
+  /** Whether what the reader drew may be lost; asked where it is not submitted. */
+  mayDropChanges() {
+    return !this.state.edited || window.confirm('Your changes are not submitted yet. Go on without them?');
+  }
+
+  async analyse() {
+    if (!this.mayDropChanges()) return;
     const first = Object.keys(this.state.phases).length === 0;
-    return this.during(first ? 'Fetching the study, registering its phases, analysing' : 'Analysing', async () => {
+    await this.during(first ? 'Fetching the study, registering its phases, analysing' : 'Analysing', async () => {
       const { results, mask } = await this.server.infer(MODEL, this.series);
       await this.show(results, mask);
     });
@@ -244,8 +250,15 @@ export class Session {
     return this.during('Submitting', async () => {
       const { study, diagnosis, reader } = this.state;
       const { mask, series } = this.overlay.current();
-      const label = await this.server.saveLabel(study, series, mask, { diagnosis, reader });
-      this.change({ label, edited: false, notice: 'Saved.' });
+      // What is drawn from here on is another change.
+      this.change({ edited: false });
+      try {
+        const label = await this.server.saveLabel(study, series, mask, { diagnosis, reader });
+        this.change({ label, notice: 'Saved.' });
+      } catch (error) {
+        this.change({ edited: true });
+        throw error;
+      }
     });
   }
 
@@ -258,8 +271,9 @@ export class Session {
     });
   }
 
-  next() {
-    return this.during('Choosing the next study', async () => {
+  async next() {
+    if (!this.mayDropChanges()) return;
+    await this.during('Choosing the next study', async () => {
       const chosen = await this.server.next(this.state.strategy);
       if (!chosen.StudyInstanceUID) {
         this.change({ notice: 'Every study has a label.' });
@@ -290,8 +304,8 @@ export class Session {
     clearTimeout(this.watching);
     const training = await this.server.training();
     this.change({ training });
-    if (!training.at_work && patience <= 0) return;
-    const left = training.at_work ? 0 : patience - WATCH_TRAINING_MS;
+    if (!training.running && patience <= 0) return;
+    const left = training.running ? 0 : patience - WATCH_TRAINING_MS;
     this.watching = setTimeout(() => {
       this.watchTraining(left).catch(error => this.change({ error: error.message }));
     }, WATCH_TRAINING_MS);
