@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from scripts.domain.errors import StudyError
 from scripts.studies.layout import Case, read_dataset
-from scripts.studies.reading import read_study, write_mask
+from scripts.studies.reading import read_mask, read_study, write_mask
 
 SPACING_MM = (2.0, 3.0, 5.0)
 ORIENTATIONS = ["".join(p) for axes in permutations(("RL", "AP", "SI")) for p in product(*axes)]
@@ -210,3 +210,18 @@ def test_a_bool_mask_is_written_as_zeros_and_ones(tmp_path: Path) -> None:
     study = read_study(_write(tmp_path))
     written = nib.load(write_mask(study.label > 0, study, tmp_path / "mask.nii.gz"))
     assert np.asarray(written.dataobj).sum() == 1
+
+
+@pytest.mark.parametrize("codes", ["LPS", "ASR", "IRP"])
+def test_a_written_mask_is_read_back_voxel_by_voxel(tmp_path: Path, codes: str) -> None:
+    study = read_study(_write(tmp_path, codes))
+    mask = np.zeros(study.image.shape[1:], np.uint8)
+    mask[1:3, 4:9, 2] = 3
+    assert np.array_equal(read_mask(write_mask(mask, study, tmp_path / "out.nii.gz"), study), mask)
+
+
+def test_a_mask_of_another_study_is_refused(tmp_path: Path) -> None:
+    study = read_study(_write(tmp_path))
+    write_mask(study.label, study, tmp_path / "out.nii.gz")
+    with pytest.raises(StudyError, match="not on the grid of b"):
+        read_mask(tmp_path / "out.nii.gz", replace(study, case="b", affine=study.affine + np.eye(4)))

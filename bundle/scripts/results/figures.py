@@ -68,8 +68,8 @@ def _draw_phases(figure: Figure, study: Study, mask: np.ndarray) -> None:
     low, high = np.percentile(shown, (1.0, 99.7))
     box = _around_body(shown.mean(axis=0), low + 0.12 * (high - low))
     pixel_mm = np.delete(study.spacing_mm, study.slice_axis)
-    predicted = _as_seen(np.take(mask, index, axis=study.slice_axis)[box])
-    truth = None if study.label is None else _as_seen(np.take(study.label, index, axis=study.slice_axis)[box] > 0)
+    predicted = as_seen(np.take(mask, index, axis=study.slice_axis)[box])
+    truth = None if study.label is None else as_seen(np.take(study.label, index, axis=study.slice_axis)[box] > 0)
     left_side = "A" if study.slice_axis == 0 else "R"
     for phase, name in enumerate(PHASES):
         axes = figure.add_axes((0.012 + 0.2455 * phase, 0.52, 0.24, 0.375))
@@ -81,7 +81,7 @@ def _draw_phases(figure: Figure, study: Study, mask: np.ndarray) -> None:
         if not study.available[phase]:
             axes.text(0.5, 0.5, "not acquired", ha="center", va="center", color=MUTED, transform=axes.transAxes)
             continue
-        image = _as_seen(np.take(study.image[phase], index, axis=study.slice_axis)[box])
+        image = as_seen(np.take(study.image[phase], index, axis=study.slice_axis)[box])
         axes.imshow(image, cmap="gray", vmin=low, vmax=high, aspect=pixel_mm[1] / pixel_mm[0], interpolation="bilinear")
         axes.text(0.015, 0.5, left_side, color="white", fontsize=8, va="center", transform=axes.transAxes)
         for value, tumour_class in _LABEL_CLASSES.items():
@@ -104,7 +104,7 @@ def _around_body(mean: np.ndarray, threshold: float) -> Box:
     return grown(bounding_box(body), (6, 6), body.shape) if body.any() else (slice(None), slice(None))
 
 
-def _as_seen(pixels: np.ndarray) -> np.ndarray:
+def as_seen(pixels: np.ndarray) -> np.ndarray:
     """Turn a slice of a RAS+ volume ``(a, b)`` to rows from the top and columns from the right (or front)."""
     return pixels[::-1, ::-1].T
 

@@ -117,6 +117,21 @@ def write_mask(mask: np.ndarray, study: Study, path: str | Path) -> Path:
     return path
 
 
+def read_mask(path: str | Path, study: Study) -> np.ndarray:
+    """Read back what ``write_mask`` wrote, ``(X, Y, Z)`` uint8 on the study's grid.
+
+    Raises:
+        StudyError: the file is unusable, or of another study.
+    """
+    path = Path(path)
+    stored, affine = read_volume(path)
+    ornt = io_orientation(affine)
+    mask = apply_orientation(stored.astype(np.uint8), ornt)
+    if not same_grid(mask.shape, affine @ inv_ornt_aff(ornt, stored.shape), study.image.shape[1:], study.affine):
+        raise FileError(path, f"not on the grid of {study.case}", "Give the dataset that it was predicted from")
+    return mask
+
+
 def _reference_grid_phases(case: Case) -> tuple[list[np.ndarray | None], np.ndarray]:
     """The phases as stored, all on one grid, and its affine."""
     if case.volume_file is not None:

@@ -1,0 +1,92 @@
+"""What an arm's overlay says to the tables: the key ``arm`` of ``configs/experiments/<arm>.yaml``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ...domain.errors import ConfigurationError
+
+ARMS_DIR = Path(__file__).resolve().parents[3] / "configs" / "experiments"
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One system of the grid.
+
+    Args:
+        key: the overlay's name, ``unet``; also the name of its run folders.
+        name: heading of its row.
+        tables: keys of the tables that it stands in.
+        reported: the paper's numbers by column, as printed there.
+        note: printed under the table.
+    """
+
+    key: str
+    name: str
+    tables: tuple[str, ...]
+    reported: Mapping[str, float] = field(default_factory=dict)
+    note: str = ""
+
+
+def read_arms(folder: Path, tables: tuple[str, ...]) -> dict[str, Arm]:
+    """Read every overlay of a folder.
+
+    Args:
+        folder: of the overlays.
+        tables: the keys of the tables that there are.
+
+    Returns:
+        The arms by key, in alphabetical order.
+
+    Raises:
+        ConfigurationError: no overlay, or one whose ``arm`` cannot be used; the message names all of them.
+    """
+    paths = sorted(folder.glob("*.yaml"))
+    if not paths:
+        msg = f"{folder}: no overlay of an arm. Give --arms_dir the folder configs/experiments"
+        raise ConfigurationError(msg)
+    arms, faults = {}, []
+    for path in paths:
+        try:
+            arms[path.stem] = _read_arm(path, tables)
+        except ConfigurationError as error:
+            faults.append(str(error))
+    if faults:
+        raise ConfigurationError("\n".join(faults))
+    return arms
+
+
+def _read_arm(path: Path, tables: tuple[str, ...]) -> Arm:
+    try:
+        entry = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("arm")
+    except (yaml.YAMLError, AttributeError) as error:
+        msg = f"{path}: is no YAML of keys and values ({str(error).splitlines()[0]})"
+        raise ConfigurationError(msg) from error
+    if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
+        msg = f"{path}: says no name for the tables. Add the key arm with name and tables"
+        raise ConfigurationError(msg)
+    names = entry.get("tables") or []
+    unknown = [name for name in names if name not in tables]
+    if unknown or not isinstance(names, list):
+        msg = f"{path}: arm.tables is {names}. Use a list of {', '.join(tables)}"
+        raise ConfigurationError(msg)
+    return Arm(
+        key=path.stem,
+        name=entry["name"],
+        tables=tuple(names),
+        reported=_numbers(path, entry.get("reported") or {}),
+        note=str(entry.get("note") or ""),
+    )
+
+
+def _numbers(path: Path, reported: Any) -> dict[str, float]:
+    try:
+        return {str(key): float(value) for key, value in reported.items()}
+    except (AttributeError, TypeError, ValueError) as error:
+        msg = f"{path}: arm.reported is {reported!r}. Give one number a column, such as {{dsc: 77.34}}"
+        raise ConfigurationError(msg) from error

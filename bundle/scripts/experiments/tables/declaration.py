@@ -1,0 +1,198 @@
+"""What stands in which table: a new table is an entry of ``TABLES``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...domain.phases import PHASES
+
+Row = Mapping[str, str]
+"""A row of ``per_subject.csv``, as text; what is unknown is empty."""
+
+AMOUNT, SHARE = "amount", "share"
+"""How a column is tested: Wilcoxon on amounts, an exact paired test on right answers."""
+
+REFERENCE = "mti_net"
+
+
+@dataclass(frozen=True)
+class Column:
+    """One metric of a table.
+
+    Give either ``value``, for a metric that each subject has, or ``metric``, for one that only a run has.
+
+    Args:
+        key: as in an arm's ``reported``.
+        heading: with its unit.
+        higher_is_better: the direction.
+        value: a row's contribution; None where the system has no such answer.
+        metric: a key of ``metrics.json``.
+        scale: from the file's unit to the table's.
+        digits: after the decimal point.
+        test: ``AMOUNT``, ``SHARE``, or None for no test.
+    """
+
+    key: str
+    heading: str
+    higher_is_better: bool
+    value: Callable[[Row], float | None] | None = None
+    metric: str | None = None
+    scale: float = 1.0
+    digits: int = 2
+    test: str | None = None
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table of the paper, or of ours.
+
+    Args:
+        key: names its files; as in an arm's ``tables`` unless ``entry`` says another word.
+        title: heading.
+        arms: rows in the paper's order; other arms that name the table stand after these.
+        columns: its metrics.
+        reference: the arm that the others are compared with, always the last row; None compares none.
+        dataset: tables of one dataset are checked to hold runs of the same studies.
+        confusion: whether confusion matrices belong to it.
+        note: for readers.
+        entry: the word in an arm's ``tables``, where several tables share one.
+        prefix: of the keys of the arms that may stand here, likewise.
+    """
+
+    key: str
+    title: str
+    arms: tuple[str, ...]
+    columns: tuple[Column, ...]
+    reference: str | None = REFERENCE
+    dataset: str = "liver"
+    confusion: bool = False
+    note: str = ""
+    entry: str = ""
+    prefix: str = ""
+
+    @property
+    def word(self) -> str:
+        """The word in an arm's ``tables``."""
+        return self.entry or self.key
+
+
+def column_of(name: str) -> Callable[[Row], float | None]:
+    """The number, or yes and no as 1 and 0, in a column of ``per_subject.csv``; None where it is empty or absent."""
+
+    def value(row: Row) -> float | None:
+        text = row.get(name, "")
+        return {"": None, "True": 1.0, "False": 0.0}[text] if text in ("", "True", "False") else float(text)
+
+    return value
+
+
+def curve_error(row: Row, *, raw: bool = True) -> float | None:
+    """Mean absolute error over the phases of the regression head on the slices of the true lesion.
+
+    Args:
+        row: of ``per_subject.csv``.
+        raw: in raw scanner units, else in normalised intensity.
+    """
+    pairs = [(row.get(f"true_slices_{phase}", ""), row.get(f"true_{phase}", "")) for phase in PHASES]
+    known = [(float(said), float(true)) for said, true in pairs if said and true]
+    if not known:
+        return None
+    said, true = np.array(known).T
+    return float(np.abs(said - true).mean()) * (float(row["scale"]) if raw else 1.0)
+
+
+DSC = Column("dsc", "DSC, %", True, column_of("dice"), scale=100.0, test=AMOUNT)
+IOU = Column("iou", "IoU, %", True, column_of("iou"), scale=100.0)
+MAE = Column("mae", "MAE, raw units", False, curve_error, test=AMOUNT)
+MAE_RATIO = Column("mae_ratio", "MAE over that of the training mean", False, metric="mae_ratio_true_slices", digits=3)
+ACCURACY = Column(
+    "accuracy", "Accuracy, %", True, column_of("correct_on_true_slices"), scale=100.0, digits=1, test=SHARE
+)
+
+_FAMILY_OF_IMAGE_NETWORKS = ("vgg16", "resnet50", "densenet121", "googlenet")
+_ON_TRUE_SLICES = (
+    "The heads of all systems answer for the slices of the true lesion, where systems without a mask of their own can "
+    "be asked too."
+)
+
+TABLES = (
+    Table(
+        "segmentation",
+        "Table 1. Segmentation",
+        ("unet", "resunetpp", "transunet", "ei_ddpm", "md_ff"),
+        (DSC, IOU),
+        note="IoU is a function of Dice in each subject, so it is not tested again.",
+    ),
+    Table(
+        "regression",
+        "Table 2. Dynamic enhancement regression",
+        tuple(f"{name}_regression" for name in _FAMILY_OF_IMAGE_NETWORKS),
+        (MAE, MAE_RATIO),
+        note=f"{_ON_TRUE_SLICES} Raw units are the scanner's; the second column can be compared between datasets.",
+    ),
+    Table(
+        "classification",
+        "Fig. 4. Classification into hemangioma and HCC",
+        tuple(f"{name}_classification" for name in _FAMILY_OF_IMAGE_NETWORKS),
+        (ACCURACY,),
+        confusion=True,
+        note=_ON_TRUE_SLICES,
+    ),
+    Table(
+        "ablation",
+        "Table 3. Ablations of MTI-Net",
+        ("no_mdief", "no_spe", "no_spa", "no_tim", "no_tdd"),
+        (DSC, IOU, MAE),
+        note=_ON_TRUE_SLICES,
+    ),
+    Table(
+        "synergy",
+        "Table 4. Synergy of the tasks",
+        ("seg_only", "seg_reg", "seg_cls"),
+        (DSC, MAE, ACCURACY),
+        note=_ON_TRUE_SLICES,
+    ),
+    Table(
+        "extra",
+        "Beyond the paper",
+        ("swin_unetr", "mednext", "nnunet", "rule", "curve_logistic"),
+        (DSC, IOU, MAE, ACCURACY),
+        note=_ON_TRUE_SLICES,
+    ),
+    Table(
+        "cmu_net",
+        "CMU-Net: segmentation with organ classification",
+        ("cmu_unet", "cmu_punet"),
+        (
+            Column("dice", "Dice", True, column_of("dice"), digits=4, test=AMOUNT),
+            Column("hausdorff", "Hausdorff distance", False, column_of("hausdorff"), test=AMOUNT),
+        ),
+        reference="cmu_net",
+        dataset="cmu_net",
+        note="Its paper reports means over repeated runs on LiTS.",
+    ),
+    *(
+        Table(
+            f"chest_{encoder}",
+            f"The chest-CT network with a {name} encoder: which tasks help one another",
+            tuple(f"chest_{encoder}_{regime}" for regime in ("cr", "sr", "dr", "sr_from_c")),
+            (
+                Column("dice", "Dice", True, column_of("dice"), digits=4, test=AMOUNT),
+                Column("accuracy", "Accuracy, %", True, column_of("correct"), scale=100.0, digits=1, test=SHARE),
+                Column("reconstruction", "Reconstruction error", False, column_of("reconstruction_error"), digits=4),
+                Column("detection", "Detection AP", True, metric="detection_ap", digits=3),
+            ),
+            reference=f"chest_{encoder}_csrd",
+            dataset="chest",
+            note="C classification, S segmentation, R reconstruction, D detection.",
+            entry="chest",
+            prefix=f"chest_{encoder}_",
+        )
+        for encoder, name in (("vgg13", "VGG-13"), ("resnet50", "ResNet-50"))
+    ),
+)
+
+TABLE_KEYS = tuple(dict.fromkeys(table.word for table in TABLES))
