@@ -23,6 +23,8 @@ EXPERIMENTS = [
     if "train" not in ConfigParser.load_config_file(path).get("arm", {})
 ]
 NETWORKS = ("train.yaml", "evaluate.yaml", "inference.yaml")
+MTINET = "scripts.networks.mtinet.MTINet"
+TASKS = ("segmentation", "regression", "classification")
 
 
 def parsed(*names: str) -> ConfigParser:
@@ -90,12 +92,17 @@ def test_an_overlay_builds_a_network_that_answers(path):
     network = network_of(str(path.relative_to(CONFIGS))).eval()
     with torch.inference_mode():
         outputs = network(torch.randn(1, 4, 32, 48))
-    assert set(outputs) - {"localisation"} == set(overlay_tasks(path))
+    answered = set(outputs) - {"localisation"}
+    assert answered
+    assert answered == (tasks_of(path) or answered & set(TASKS))
 
 
-def overlay_tasks(path: Path) -> list[str]:
+def tasks_of(path: Path) -> set[str]:
+    """Those of MTI-Net's ``network_def``; of another system those that the paper's tables, named as they are, compare."""
     definition = overlaid(str(path.relative_to(CONFIGS)))["network_def"]
-    return definition.get("tasks", ["segmentation", "regression", "classification"])
+    if definition["_target_"] == MTINET:
+        return set(definition.get("tasks", TASKS))
+    return set(ConfigParser.load_config_file(path)["arm"]["tables"]) & set(TASKS)
 
 
 @pytest.mark.parametrize("base", NETWORKS)
@@ -178,6 +185,8 @@ def test_inference_has_every_property_that_monai_asks_for(name, cohort, narrow, 
 @pytest.mark.parametrize("overlay", ["paper.yaml", *(f"experiments/{path.name}" for path in EXPERIMENTS)])
 def test_an_overlays_trainer_can_be_built(overlay, cohort, short, tmp_path):
     parser = overlaid(overlay)
+    if parser["network_def"]["_target_"] != MTINET:
+        short = {key: value for key, value in short.items() if not key.startswith("network_def#")}
     overrides = short | {"dataset_dir": str(cohort), "output_dir": str(tmp_path / "train")}
     parser.update(overrides | {"tensorboard": False})
     trainer = parser.get_parsed_content("train#trainer")
