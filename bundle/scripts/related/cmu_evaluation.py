@@ -1,0 +1,219 @@
+"""Scores and applies a trained CMU-Net: the liver of whole studies, on their own grid."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from monai.metrics import compute_hausdorff_distance
+from tqdm import tqdm
+
+from ..domain.entry import entry_point
+from ..domain.errors import DatasetError
+from ..domain.study import Study
+from ..engines.weights import load_network
+from ..engines.workflows import require_image_size
+from ..results.components import bounding_box
+from ..results.overlap import overlap
+from ..results.statistics import auroc
+from ..studies.case import LIVER_FOLDER, Case
+from ..studies.layout import read_dataset, select, validation_part
+from ..studies.network_grid import NetworkGrid
+from ..studies.reading import read_study, write_mask
+from ..studies.sources import find_cases
+from .cmu_net import CMUNet
+from .cmu_training import balanced_accuracy
+from .scoring import column, summary, write_scores
+
+THRESHOLD = 0.5
+
+
+def segment_study(
+    network: CMUNet, study: Study, *, size: int, batch_size: int, device: torch.device | str
+) -> tuple[np.ndarray, np.ndarray]:
+    """The network's answer about every slice of a study.
+
+    Args:
+        network: in eval mode, on ``device``.
+        study: the study.
+        size: pixels of the network grid.
+        batch_size: slices per pass.
+        device: where the network is.
+
+    Returns:
+        Probability of the organ on the study's grid, ``(X, Y, Z)`` float32, and that of its presence in each slice,
+        ``(S,)``.
+    """
+    grid = NetworkGrid.of(study, size)
+    available = np.asarray(study.available)
+    image = (grid.to_slices(study.image) - np.float32(study.offset)) / np.float32(study.scale)
+    image[:, ~available] = 0.0
+    masks, organs = [], []
+    for part in torch.from_numpy(image).split(batch_size):
+        with torch.inference_mode():
+            outputs = network(part.to(device))
+        masks.append(outputs["segmentation"].sigmoid()[:, 0].cpu())
+        organs.append(outputs["organ"].sigmoid()[:, 0].cpu())
+    return grid.to_volume(torch.cat(masks).numpy()), torch.cat(organs).numpy()
+
+
+def score_study(study: Study, probability: np.ndarray, organ: np.ndarray) -> tuple[dict[str, Any], np.ndarray]:
+    """One subject's row, and what was said of its slices.
+
+    Whole-volume measures in 3D; ``slice_*`` are means over the slices with the organ, the paper's unit. Where nothing
+    is predicted Dice is 0 and a distance the diagonal of the image.
+
+    Args:
+        study: with its liver mask.
+        probability: of ``segment_study``.
+        organ: likewise.
+
+    Returns:
+        The row, and ``(S, 2)``: whether the organ is in each slice, and the probability that it is said to have.
+    """
+    truth, predicted = study.liver, probability >= THRESHOLD
+    other_axes = tuple(axis for axis in range(3) if axis != study.slice_axis)
+    in_plane_mm = tuple(study.spacing_mm[axis] for axis in other_axes)
+    present = truth.any(axis=other_axes)
+    slices = [
+        _dice_and_hausdorff(*(np.take(mask, index, study.slice_axis) for mask in (truth, predicted)), in_plane_mm)
+        for index in np.flatnonzero(present)
+    ]
+    whole = overlap(truth, predicted, study.spacing_mm)
+    slice_dice, slice_hausdorff_mm = np.mean(slices, axis=0)
+    row = {
+        "case": study.case,
+        "dice": whole.dice,
+        "iou": whole.iou,
+        "nsd": whole.nsd,
+        "hd95_mm": whole.hd95_mm,
+        "hausdorff_mm": _dice_and_hausdorff(truth, predicted, study.spacing_mm)[1],
+        "slice_dice": float(slice_dice),
+        "slice_hausdorff_mm": float(slice_hausdorff_mm),
+        "slices": len(present),
+        "slices_with_organ": int(present.sum()),
+        "slices_organ_correct": int(np.count_nonzero((organ >= THRESHOLD) == present)),
+    }
+    return row, np.stack([present, organ], axis=1)
+
+
+def _dice_and_hausdorff(truth: np.ndarray, predicted: np.ndarray, spacing_mm: tuple[float, ...]) -> tuple[float, float]:
+    """Dice and the largest distance between the outlines in mm (no percentile); the truth is not empty."""
+    if not predicted.any():
+        return 0.0, float(np.linalg.norm(np.multiply(truth.shape, spacing_mm)))
+    dice = 2 * np.count_nonzero(truth & predicted) / (np.count_nonzero(truth) + np.count_nonzero(predicted))
+    box = bounding_box(truth | predicted)
+    y, y_pred = (torch.from_numpy(mask[box].astype(np.float32))[None, None] for mask in (truth, predicted))
+    distance = compute_hausdorff_distance(y_pred, y, include_background=True, spacing=[float(d) for d in spacing_mm])
+    return dice, float(distance)
+
+
+@entry_point
+def evaluate_livers(
+    network: CMUNet,
+    ckpt_path: str,
+    dataset_dir: str,
+    output_dir: str,
+    *,
+    split: str | None,
+    fold: int | None,
+    image_size: int,
+    batch_size: int,
+    device: torch.device | str,
+) -> None:
+    """Score weights on a split, on a fold, or on every case; the run id ``evaluating`` of ``cmu_net.yaml``.
+
+    Args:
+        network: of the config.
+        ckpt_path: its weights.
+        dataset_dir: in the bundle's layout, with liver masks.
+        output_dir: for ``metrics.json`` and ``per_subject.csv``.
+        split: train, val or test; comes before ``fold``.
+        fold: the held-out fold.
+        image_size: pixels of the network grid.
+        batch_size: slices per pass.
+        device: where to run.
+
+    Raises:
+        SystemExit: the weights or a study cannot be used, or a case has no liver.
+    """
+    cases = scored_part(read_dataset(dataset_dir), split, fold)
+    _ready(network, ckpt_path, image_size, device)
+    rows, slices, groups = [], [], []
+    for study in _studies(cases):
+        if study.liver is None or not study.liver.any():
+            msg = f"{study.case}: no liver mask, or an empty one, to score against. Add {LIVER_FOLDER}/<case>.nii.gz"
+            raise DatasetError(msg)
+        answer = segment_study(network, study, size=image_size, batch_size=batch_size, device=device)
+        row, said = score_study(study, *answer)
+        rows.append(row)
+        slices.append(said)
+        groups += [study.case] * len(said)
+    write_scores(rows, _metrics(rows, np.concatenate(slices), groups), output_dir)
+
+
+@entry_point
+def segment_livers(
+    network: CMUNet,
+    ckpt_path: str,
+    dataset_dir: str,
+    output_dir: str,
+    *,
+    image_size: int,
+    batch_size: int,
+    device: torch.device | str,
+) -> None:
+    """Write ``<case>/liver.nii.gz`` for every study at a path; the run id ``inferring`` of ``cmu_net.yaml``.
+
+    Args:
+        network: of the config.
+        ckpt_path: its weights.
+        dataset_dir: whatever ``find_cases`` understands.
+        output_dir: for the masks.
+        image_size: pixels of the network grid.
+        batch_size: slices per pass.
+        device: where to run.
+
+    Raises:
+        SystemExit: the weights or a study cannot be used.
+    """
+    cases = find_cases(dataset_dir)
+    _ready(network, ckpt_path, image_size, device)
+    for study in _studies(cases):
+        probability, _ = segment_study(network, study, size=image_size, batch_size=batch_size, device=device)
+        write_mask(probability >= THRESHOLD, study, Path(output_dir) / study.case / "liver.nii.gz")
+
+
+def scored_part(cases: Iterable[Case], split: str | None, fold: int | None) -> list[Case]:
+    """The cases that a run is scored on: a split, else the held-out fold, else all.
+
+    Raises:
+        DatasetError: none.
+    """
+    return validation_part(cases, fold) if split is None and fold is not None else select(cases, split=split)
+
+
+def _ready(network: CMUNet, ckpt_path: str, image_size: int, device: torch.device | str) -> None:
+    load_network(network, ckpt_path)
+    require_image_size(network, image_size, ckpt_path)
+    network.to(device).eval()
+
+
+def _studies(cases: Sequence[Case]) -> Iterable[Study]:
+    return map(read_study, tqdm(cases, desc="studies", unit="study"))
+
+
+def _metrics(rows: Sequence[dict[str, Any]], slices: np.ndarray, groups: Sequence[str]) -> dict[str, dict[str, Any]]:
+    names = {"dsc_mean": "dice", "iou_mean": "iou", "nsd_2mm": "nsd", "slice_dsc_mean": "slice_dice"}
+    names |= {name: name for name in ("hausdorff_mm", "hd95_mm", "slice_hausdorff_mm")}
+    metrics = {name: summary(column(rows, of)) for name, of in names.items()}
+    said = slices[:, 1] >= THRESHOLD
+    both = np.column_stack([slices[:, 0], said])
+    return metrics | {
+        "organ_accuracy": summary(both, statistic=lambda v: float(np.mean(v[:, 0] == v[:, 1])), groups=groups),
+        "organ_balanced_accuracy": summary(both, statistic=lambda v: balanced_accuracy(*v.T), groups=groups),
+        "organ_auroc": summary(slices, statistic=lambda v: auroc(v[:, 0] > 0, v[:, 1]), groups=groups),
+    }

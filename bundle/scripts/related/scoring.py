@@ -1,0 +1,78 @@
+"""Rows by subject into ``per_subject.csv``, and their summary into ``metrics.json``, of the related systems."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..domain.writing import replace_when_written
+from ..results.metrics import Metrics, write_metrics
+from ..results.statistics import bootstrap_interval
+
+METRICS_FILE = "metrics.json"
+PER_SUBJECT_FILE = "per_subject.csv"
+
+
+def summary(
+    values: np.ndarray,
+    *,
+    statistic: Callable[[np.ndarray], float] = np.mean,
+    groups: Sequence | None = None,
+    n_resamples: int = 2000,
+) -> dict[str, Any]:
+    """An entry of ``metrics.json``: ``{value, ci95, n}`` with the 95 % bootstrap interval over subjects.
+
+    Args:
+        values: ``(N, ...)``, one row per subject or slice; rows with a NaN do not enter.
+        statistic: takes rows, gives a number.
+        groups: ``(N,)`` the subject of each row, where a subject has several.
+        n_resamples: draws.
+
+    Returns:
+        ``value`` is None where no row enters or it is undefined, ``ci95`` where fewer than two subjects do.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    entering = ~np.isnan(values.reshape(len(values), -1)).any(axis=1) if len(values) else np.zeros(0, dtype=bool)
+    values = values[entering]
+    if not len(values):
+        return {"value": None, "ci95": None, "n": 0}
+    chosen = None if groups is None else np.asarray(groups)[entering]
+    interval = bootstrap_interval(values, statistic=statistic, groups=chosen, n=n_resamples)
+    value = float(statistic(values))
+    return {
+        "value": value if math.isfinite(value) else None,
+        "ci95": list(interval) if np.isfinite(interval).all() else None,
+        "n": len(values),
+    }
+
+
+def write_scores(rows: Sequence[dict[str, Any]], metrics: Metrics, output_dir: str | Path) -> None:
+    """Write both files, each aside and renamed; a number that is None or NaN stays an empty cell.
+
+    Args:
+        rows: of the same columns.
+        metrics: entries of ``summary``.
+        output_dir: made where it does not exist.
+    """
+    output_dir = Path(output_dir)
+    with replace_when_written(output_dir / PER_SUBJECT_FILE) as aside, aside.open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
+    write_metrics(metrics, output_dir / METRICS_FILE)
+
+
+def _cell(value: Any) -> Any:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    return f"{value:.6g}" if isinstance(value, float) else value
+
+
+def column(rows: Sequence[dict[str, Any]], name: str) -> np.ndarray:
+    """``(N,)`` float64 of a column; None is NaN."""
+    return np.array([math.nan if row[name] is None else row[name] for row in rows], dtype=np.float64)
