@@ -11,6 +11,9 @@ from torch import Tensor
 from scripts.networks.mtinet import MTINet
 from scripts.networks.sampling import draw
 
+DEFINITION = 2
+"""To be counted up when a signal is computed otherwise: signals of one ranking must not come from two formulas."""
+
 SAMPLES = 8
 SAMPLED_SLICES = 8
 """Only the slices where a tumour is suspected most are asked again with dropout."""

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from lib.activelearning.signals import Signals
+from lib.activelearning.signals import DEFINITION, Signals
 from scripts.domain.writing import replace_when_written
 from scripts.studies.subjects_table import CASE_PATTERN
 
 
 class StoredSignals:
-    """``<folder>/<weights>/<case>.npz``; those of the weights asked for last stay in memory, too.
+    """``<folder>/<weights>-<definition>/<case>.npz``; those of the weights asked for last stay in memory, too.
 
     Args:
         folder: made by the first signals.
@@ -49,7 +49,7 @@ class StoredSignals:
             )
 
     def _file(self, case: str, weights_sha256: str) -> Path:
-        return self.folder / weights_sha256[:16] / f"{case}.npz"
+        return self.folder / f"{weights_sha256[:16]}-{DEFINITION}" / f"{case}.npz"
 
     def _read(self, file: Path) -> Signals | None:
         try:
