@@ -27,25 +27,32 @@ def make_backend(name: str, network: nn.Module, device: torch.device, batch_size
     """Prepare a network for inference.
 
     Args:
-        name: ``"torch"``, ``"openvino"``, or ``"auto"`` for OpenVINO on a CPU where it is installed.
+        name: ``"torch"``, ``"openvino"``, or ``"auto"``: OpenVINO on a CPU where it is installed, for networks that
+            can be traced.
         network: trained network; it is copied, not changed.
         device: where PyTorch runs.
         batch_size: slices per pass.
         size: height and width of a slice.
 
     Raises:
-        ConfigurationError: unknown name, or OpenVINO asked for where it is not installed or not on a CPU.
+        ConfigurationError: unknown name, or OpenVINO asked for where it is not installed, not on a CPU, or for a
+            network that cannot be traced.
     """
     if name not in BACKENDS:
         msg = f"backend {name!r} is not one of {BACKENDS}"
         raise ConfigurationError(msg)
     installed = importlib.util.find_spec("openvino") is not None
     if name == "auto":
-        name = "openvino" if installed and device.type == "cpu" else "torch"
+        name = "openvino" if installed and device.type == "cpu" and network.traceable else "torch"
     if name == "torch":
         return TorchBackend(network, device)
     if not installed or device.type != "cpu":
         msg = "backend 'openvino' needs the openvino package and device cpu; use --backend torch"
+        raise ConfigurationError(msg)
+    if not network.traceable:
+        msg = (
+            f"backend 'openvino' cannot compile {type(network).__name__}, which samples in a loop; use --backend torch"
+        )
         raise ConfigurationError(msg)
     return OpenVINOBackend(network, batch_size, size)
 

@@ -1,4 +1,4 @@
-"""The two convolution units that encoder, decoder and locator are made of."""
+"""The convolution units that encoders, decoders and the locator are made of."""
 
 from __future__ import annotations
 
@@ -19,6 +19,15 @@ def with_norm_and_relu(operation: nn.Module, channels: int, *, spatial_dims: int
     The order (operation, norm, relu) of the sequence is what ``inference.fold_batch_norm`` relies on.
     """
     return nn.Sequential(operation, Norm[Norm.BATCH, spatial_dims](channels), nn.ReLU(inplace=True))
+
+
+def double_convolution(in_channels: int, out_channels: int, *, spatial_dims: int) -> nn.Sequential:
+    """Twice a 3x3 convolution, batch normalisation, ReLU: a level of a UNet."""
+    units = []
+    for channels in (in_channels, out_channels):
+        operation = convolution(channels, out_channels, spatial_dims=spatial_dims, bias=False)
+        units.append(with_norm_and_relu(operation, out_channels, spatial_dims=spatial_dims))
+    return nn.Sequential(*units)
 
 
 def deconvolution(in_channels: int, out_channels: int, *, spatial_dims: int, kernel_size: int) -> nn.Module:
