@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
+from dataclasses import fields
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +15,7 @@ from monailabel.endpoints.user.auth import RBAC, User
 from monailabel.utils.async_tasks.task import AsyncTask
 from monailabel.utils.async_tasks.utils import tasks
 
-from lib.errors import BusyError
+from lib.errors import BadRequestError, BusyError
 from lib.models import ModelShelf, ServedModel
 from lib.routes.answered import AnsweredRoute
 from lib.trainers.finetune import TRAINING_FOLDER, Wishes
@@ -47,6 +48,7 @@ def router(app: MTINetLabel) -> APIRouter:
     @routes.post("/training")
     def start(user: Annotated[User, _ADMIN], wishes: Annotated[dict[str, Any] | None, Body()] = None) -> dict[str, Any]:
         """Fine-tune the served weights on what readers corrected."""
+        _require_known(wishes or {})
         asked = Wishes.of(wishes or {}, epochs=app.settings.epochs)
         if with_its_process(record.read()).at_work:
             msg = "a training is running already; wait for its end, or stop it"
@@ -108,3 +110,11 @@ def _shown(model: ServedModel) -> Mapping[str, Any]:
         "promoted_at": model.promoted_at,
         "metrics": dict(model.metrics),
     }
+
+
+def _require_known(wishes: Mapping[str, Any]) -> None:
+    # MONAI Label's clients send keys of their own to /train; here a misspelt wish must not train with the default.
+    known = {field.name for field in fields(Wishes)}
+    if unknown := sorted(set(wishes) - known):
+        msg = f"a training has no setting {', '.join(unknown)}; it takes {', '.join(sorted(known))}"
+        raise BadRequestError(msg)

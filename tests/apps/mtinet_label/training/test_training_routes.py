@@ -44,11 +44,19 @@ def monai_label_knows(status, *, start="2026-01-02 03:04:05"):
     utils.background_tasks["train"] = [{"id": "1", "status": status, "start_ts": start}]
 
 
-@pytest.mark.parametrize("wishes", [{"max_epochs": 0}, {"learning_rate": "/etc/passwd"}, {"original_cases": {}}])
-def test_wishes_out_of_range_start_nothing(client, asked, wishes):
+@pytest.mark.parametrize(
+    ("wishes", "problem"),
+    [
+        ({"max_epochs": 0}, "must be a number"),
+        ({"learning_rate": "/etc/passwd"}, "must be a number"),
+        ({"original_cases": {}}, "must be a number"),
+        ({"epochs": 3}, "no setting epochs; it takes learning_rate, max_epochs, original_cases"),
+    ],
+)
+def test_wishes_out_of_range_or_unknown_start_nothing(client, asked, wishes, problem):
     answer = client.post("/mtinet/training", json=wishes)
     assert answer.status_code == 400
-    assert "must be a number" in answer.json()["detail"]
+    assert problem in answer.json()["detail"]
     assert asked == []
 
 
@@ -65,8 +73,8 @@ def test_nothing_to_roll_back_to(client):
     assert client.post("/mtinet/training/rollback").status_code == 400
 
 
-def test_only_known_wishes_reach_the_training(client, asked):
-    assert client.post("/mtinet/training", json={"max_epochs": 4, "device": "cuda"}).json() == {"started": True}
+def test_wishes_reach_the_training_with_the_defaults_of_the_others(client, asked):
+    assert client.post("/mtinet/training", json={"max_epochs": 4}).json() == {"started": True}
     [(method, request)] = asked
     assert method == "train"
     assert request == {"model": "mtinet", "max_epochs": 4, "learning_rate": 1e-4, "original_cases": 40}
