@@ -6,8 +6,6 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ignite.engine import Engine
-
 from ..domain.entry import entry_point
 from ..domain.switches import is_on
 from ..engines.checkpoints import CheckpointHandler
