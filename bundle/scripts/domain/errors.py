@@ -28,6 +28,10 @@ class ConfigurationError(MTINetError):
     """An argument or a config value is out of range or contradicts another."""
 
 
+class RunError(MTINetError):
+    """A run of the experiment grid failed; the message names it and says why."""
+
+
 def where_raised(error: Exception) -> str:
     """Kind and place of an unforeseen error, without its message, which may quote a patient's data."""
     place = extract_tb(error.__traceback__)[-1]

@@ -38,6 +38,11 @@ class FolderLock:
             else:
                 os.close(descriptor)
 
+    @property
+    def descriptor(self) -> int | None:
+        """Of the lock's file: a process that inherits it holds the lock too. None once it is released."""
+        return self._descriptor
+
     def release(self) -> None:
         """Give it up, without a trace."""
         if self._descriptor is not None:

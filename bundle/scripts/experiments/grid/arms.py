@@ -1,0 +1,103 @@
+"""The arms of the grid: one overlay each in ``configs/experiments``, and what its key ``arm`` says to the runner."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from ...domain.errors import ConfigurationError
+
+CONFIGS = Path(__file__).resolve().parents[3] / "configs"
+EXPERIMENTS = CONFIGS / "experiments"
+
+ALL = "all"
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One system of the grid.
+
+    Args:
+        key: the overlay's name, and that of its run folders.
+        overlay: the file.
+        train: the config behind which the overlay is laid for ``training``.
+        evaluate: likewise for ``evaluating``.
+        after: the arm whose weights of the same fold and seed this one starts from.
+        dataset: name of the dataset that it needs; None for the liver studies.
+    """
+
+    key: str
+    overlay: Path
+    train: Path = CONFIGS / "train.yaml"
+    evaluate: Path = CONFIGS / "evaluate.yaml"
+    after: str | None = None
+    dataset: str | None = None
+
+
+def choose_arms(names: str | Sequence[str], *, without: Sequence[str] = (), folder: Path = EXPERIMENTS) -> list[Arm]:
+    """The arms of some names, those whose weights they start from before them.
+
+    Args:
+        names: of overlays, or ``all``.
+        without: names left out of them.
+        folder: of the overlays.
+
+    Raises:
+        ConfigurationError: an unknown name, nothing left, or an overlay that cannot be used.
+    """
+    known = sorted(path.stem for path in folder.glob("*.yaml"))
+    asked = [names] if isinstance(names, str) else list(names)
+    unknown = [name for name in (*asked, *without) if name not in (*known, ALL)]
+    if unknown:
+        msg = f"unknown arm {', '.join(map(repr, unknown))}. Known are {', '.join(known)}, and all of them as '{ALL}'"
+        raise ConfigurationError(msg)
+    wanted = [name for name in (known if ALL in asked else dict.fromkeys(asked)) if name not in without]
+    if not wanted:
+        msg = "no arm is left to run. Give --arms at least one that --without does not take away"
+        raise ConfigurationError(msg)
+    chosen: dict[str, Arm] = {}
+    for name in wanted:
+        _add_after_those_it_needs(name, chosen, folder, ())
+    return list(chosen.values())
+
+
+def read_arm(overlay: Path) -> Arm:
+    """What an overlay says to the runner.
+
+    Raises:
+        ConfigurationError: it is no YAML mapping, or its ``arm`` names what there is not.
+    """
+    try:
+        content = yaml.safe_load(overlay.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        msg = f"{overlay}: broken overlay, not a YAML file ({' '.join(str(error).split())}). Correct it"
+        raise ConfigurationError(msg) from error
+    about = content.get("arm", {}) if isinstance(content, dict) else None
+    if not isinstance(about, dict):
+        msg = f"{overlay}: broken overlay: it, and its key arm, must be mappings of keys to values"
+        raise ConfigurationError(msg)
+    bases = {name: CONFIGS / about[name] for name in ("train", "evaluate") if name in about}
+    for name, path in bases.items():
+        if not path.is_file():
+            msg = f"{overlay}: broken overlay: arm.{name} is {about[name]!r}, and there is no such file in {CONFIGS}"
+            raise ConfigurationError(msg)
+    return Arm(overlay.stem, overlay, after=about.get("after"), dataset=about.get("dataset"), **bases)
+
+
+def _add_after_those_it_needs(name: str, chosen: dict[str, Arm], folder: Path, needed_by: tuple[str, ...]) -> None:
+    if name in chosen:
+        return
+    if name in needed_by:
+        msg = f"arm.after goes round in a circle: {' after '.join((*needed_by, name))}"
+        raise ConfigurationError(msg)
+    overlay = folder / f"{name}.yaml"
+    if not overlay.is_file():
+        msg = f"{folder / needed_by[-1]}.yaml: broken overlay: arm.after is {name!r}, and there is no such arm"
+        raise ConfigurationError(msg)
+    arm = read_arm(overlay)
+    if arm.after is not None:
+        _add_after_those_it_needs(arm.after, chosen, folder, (*needed_by, name))
+    chosen[name] = arm

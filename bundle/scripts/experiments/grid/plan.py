@@ -1,0 +1,222 @@
+"""What the grid has to do: every arm on every fold with every seed, and the commands of each such run."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ...domain.errors import ConfigurationError
+from ...studies.subjects_table import SUBJECTS_FILE
+from .arms import CONFIGS, Arm
+from .configs import as_text, compose, differences, from_text
+from .parts import Parts, Subject, liver_subjects, other_subjects, parts_of, require_classes, require_folds
+from .run_folder import RunFolder
+from .task import Task
+
+ROOT = CONFIGS.parents[1]
+"""Of the repository."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset of the grid: where it lies, who is in it, and how each fold is dealt."""
+
+    path: Path
+    subjects: tuple[Subject, ...]
+    parts: Mapping[int, Parts]
+
+    def fingerprint(self) -> dict[str, str]:
+        """What makes it another dataset when it changes: each subject's split, fold and class, and the files' sizes."""
+        listing = (f"{file.relative_to(self.path)} {file.stat().st_size}" for file in sorted(self.path.glob("*/*")))
+        files = hashlib.sha256("\n".join(listing).encode()).hexdigest()[:16]
+        return {s.case: f"{s.split} {s.fold} {s.tumour_class}" for s in self.subjects} | {"(files)": files}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is the same for all runs.
+
+    Args:
+        output_dir: of the grid.
+        overrides: keys of the configs, for every arm.
+        arm_overrides: likewise, by arm, on top of them.
+        cpus_per_task: threads of a run.
+        gpus_per_task: GPUs of a run, a share of one where several runs fit on it.
+        keep_checkpoints: whether finished runs keep them.
+        min_free_mb: no run starts with less room on the disk.
+    """
+
+    output_dir: Path
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    arm_overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    cpus_per_task: int = 1
+    gpus_per_task: float = 0.0
+    keep_checkpoints: bool = False
+    min_free_mb: float = 1024.0
+
+
+@dataclass(frozen=True)
+class Run:
+    """One arm on one fold with one seed."""
+
+    arm: Arm
+    fold: int
+    seed: int
+    dataset: Dataset
+    settings: Settings
+
+    @property
+    def name(self) -> str:
+        """``unet/fold0/seed1``."""
+        return f"{self.arm.key}/fold{self.fold}/seed{self.seed}"
+
+    @property
+    def after(self) -> str | None:
+        """Name of the run whose weights this one starts from."""
+        return f"{self.arm.after}/fold{self.fold}/seed{self.seed}" if self.arm.after else None
+
+    @property
+    def parts(self) -> Parts:
+        """Its subjects."""
+        return self.dataset.parts[self.fold]
+
+    @cached_property
+    def folder(self) -> RunFolder:
+        """Where its files go."""
+        return RunFolder(self.settings.output_dir / "runs" / self.name)
+
+    @property
+    def training(self) -> dict[str, Any]:
+        """What the command line of ``training`` says."""
+        said = {
+            "dataset_dir": str(self.dataset.path),
+            "output_dir": str(self.folder.path),
+            "cache_dir": str(self.settings.output_dir / "cache"),
+            "fold": self.fold,
+            "seed": self.seed,
+            "keep": self.parts.keep,
+            "resume": True,
+            # The runner has checked it, once for all runs.
+            "check_dataset": False,
+            "tensorboard": False,
+            **self._overrides,
+        }
+        if self.after is not None:
+            said["init_ckpt"] = str(RunFolder(self.settings.output_dir / "runs" / self.after).model)
+        return said
+
+    @property
+    def evaluating(self) -> dict[str, Any]:
+        """What the command line of ``evaluating`` says."""
+        said = {
+            "dataset_dir": str(self.dataset.path),
+            "output_dir": str(self.folder.path),
+            "ckpt_path": str(self.folder.model),
+            "seed": self.seed,
+            # The same arithmetic for every arm, whether or not another engine could run it.
+            "backend": "torch",
+            "figures": False,
+        }
+        said |= {"split": "test"} if self.parts.split == "test" else {"fold": self.fold}
+        known = compose(self.arm, self.arm.evaluate, {})
+        return said | {key: value for key, value in self._overrides.items() if key.split("#")[0] in known}
+
+    def task(self) -> Task:
+        """What a worker needs to know."""
+        settings = self.settings
+        shorten = str(ROOT) + "/"
+        train = compose(self.arm, self.arm.train, self.training)
+        evaluate = compose(self.arm, self.arm.evaluate, self.evaluating)
+        return Task(
+            arm=self.arm.key,
+            fold=self.fold,
+            seed=self.seed,
+            folder=str(self.folder.path),
+            root=str(ROOT),
+            training=_arguments("training", self.arm.train, self.arm.overlay, self.training),
+            evaluating=_arguments("evaluating", self.arm.evaluate, self.arm.overlay, self.evaluating),
+            # Relative to the repository, where the commands run, so that the files name no machine's folders.
+            config=as_text(train).replace(shorten, ""),
+            evaluate_config=as_text(evaluate).replace(shorten, ""),
+            split=self.parts.split,
+            scored=self.parts.scored,
+            threads=settings.cpus_per_task,
+            fork=not settings.gpus_per_task,
+            keep_checkpoints=settings.keep_checkpoints,
+            min_free_mb=settings.min_free_mb,
+        )
+
+    @property
+    def _overrides(self) -> dict[str, Any]:
+        return {**self.settings.overrides, **self.settings.arm_overrides.get(self.arm.key, {})}
+
+
+def open_dataset(path: Path, folds: Sequence[int], *, liver: bool) -> Dataset:
+    """Read a dataset's table and deal its folds.
+
+    Args:
+        path: the folder.
+        folds: the numbers of the held-out folds.
+        liver: whether it holds four-phase liver studies, or others.
+
+    Raises:
+        DatasetError: the table, a fold or a class is at fault.
+        ConfigurationError: a fold that it does not have.
+    """
+    subjects = liver_subjects(path) if liver else other_subjects(path)
+    require_folds(subjects, folds, path / SUBJECTS_FILE)
+    parts = {fold: parts_of(subjects, fold) for fold in folds}
+    if liver:
+        for each in parts.values():
+            require_classes(subjects, each, path)
+    return Dataset(path, tuple(subjects), parts)
+
+
+def plan_runs(
+    arms: Sequence[Arm],
+    folds: Sequence[int],
+    seeds: Sequence[int],
+    datasets: Mapping[str | None, Dataset],
+    settings: Settings,
+) -> list[Run]:
+    """All runs; every arm's first fold and seed come first, so that whatever is stopped early has compared them all.
+
+    Raises:
+        ConfigurationError: a dataset that an arm needs was not given.
+    """
+    for arm in arms:
+        if arm.dataset not in datasets:
+            msg = f"arm {arm.key} needs a {arm.dataset} dataset: give --{arm.dataset}_dataset_dir, or leave the arm out"
+            raise ConfigurationError(msg)
+    return [Run(arm, fold, seed, datasets[arm.dataset], settings) for seed in seeds for fold in folds for arm in arms]
+
+
+def require_same_settings(runs: Sequence[Run]) -> None:
+    """Refuse to go on with runs that were begun with another config.
+
+    Raises:
+        ConfigurationError: naming the first such run and what differs.
+    """
+    for run in runs:
+        task = None
+        for name in ("config", "evaluate_config"):
+            file = getattr(run.folder, name)
+            if not file.is_file():
+                continue
+            task = task or run.task()
+            if changed := differences(from_text(file.read_text(encoding="utf-8")), from_text(getattr(task, name))):
+                more = f" and {len(changed) - 4} more" if len(changed) > 4 else ""
+                msg = (
+                    f"{run.folder.path} was made with other settings: {'; '.join(changed[:4])}{more}. "
+                    "Give another --output_dir, the settings of then, or remove that folder to run it anew"
+                )
+                raise ConfigurationError(msg)
+
+
+def _arguments(run_id: str, base: Path, overlay: Path, said: Mapping[str, Any]) -> tuple[str, ...]:
+    flags = (part for key, value in said.items() for part in (f"--{key}", str(value)))
+    return ("run", run_id, "--config_file", str([str(base), str(overlay)]), *flags)

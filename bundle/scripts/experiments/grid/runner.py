@@ -1,0 +1,268 @@
+"""The run id ``grid``: every arm on every fold with every seed, on Ray, going on where it was stopped."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from tqdm import tqdm
+
+from ...domain.entry import entry_point
+from ...domain.errors import ConfigurationError, RunError
+from ...domain.folder_lock import FolderLock
+from ...domain.switches import is_on
+from ...domain.writing import replace_when_written
+from ...studies.integrity import require_valid
+from .arms import Arm, choose_arms
+from .plan import Dataset, Run, Settings, open_dataset, plan_runs, require_same_settings
+from .ray_session import ray_session
+from .run_folder import DONE
+from .task import DISK_FULL, FAILED, REFUSED, Outcome, carry_out
+
+logger = logging.getLogger(__name__)
+
+GRID_FILE = "grid.json"
+
+
+@entry_point
+def run_grid(
+    arms: str | Sequence[str],
+    folds: int | Sequence[int],
+    seeds: int | Sequence[int],
+    dataset_dir: str,
+    output_dir: str,
+    *,
+    without: str | Sequence[str] = (),
+    other_datasets: Mapping[str, str | None] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    arm_overrides: Mapping[str, Mapping[str, Any]] | None = None,
+    ray_address: str | None = None,
+    cpus: int | None = None,
+    cpus_per_task: int = 1,
+    gpus_per_task: float = 0.0,
+    retries: int = 1,
+    keep_checkpoints: bool | str = False,
+    min_free_mb: float = 1024.0,
+    dry_run: bool | str = False,
+) -> None:
+    """Run the grid; the run id ``grid`` of ``configs/grid.yaml``.
+
+    Args:
+        arms: names of overlays in ``configs/experiments``, or ``all``.
+        folds: how many of the dataset's folds are held out one after the other, or their numbers.
+        seeds: numbers.
+        dataset_dir: four-phase liver studies, with folds in ``subjects.csv``.
+        output_dir: of the grid; what is finished in it is skipped, what was cut short goes on.
+        without: arms left out of ``arms``.
+        other_datasets: folders of other datasets by the name that an arm gives as ``arm.dataset``.
+        overrides: keys of the arms' configs, such as ``{"max_epochs": 3}``.
+        arm_overrides: likewise by arm, on top of them.
+        ray_address: of a cluster; None runs on this machine.
+        cpus: cores to use on this machine.
+        cpus_per_task: cores, and threads, of a run.
+        gpus_per_task: GPUs of a run, or a share of one.
+        retries: how often a run is begun again that crashed.
+        keep_checkpoints: whether finished runs keep them.
+        min_free_mb: no run starts with less room on the disk.
+        dry_run: print what would be run, with an estimate of its time and memory, and run nothing.
+
+    Raises:
+        SystemExit: the input is wrong, and nothing was run; or some runs failed, and the others were finished.
+    """
+    chosen = choose_arms(arms, without=_listed(without))
+    numbers = list(range(folds)) if isinstance(folds, int) else [int(fold) for fold in folds]
+    settings = Settings(
+        output_dir=Path(output_dir).resolve(),
+        overrides=_mapping("overrides", overrides),
+        arm_overrides=_mapping("arm_overrides", arm_overrides),
+        cpus_per_task=cpus_per_task,
+        gpus_per_task=gpus_per_task,
+        keep_checkpoints=is_on(keep_checkpoints),
+        min_free_mb=min_free_mb,
+    )
+    datasets = _open_datasets(chosen, numbers, dataset_dir, other_datasets or {})
+    runs = plan_runs(chosen, numbers, [int(seed) for seed in _listed(seeds)], datasets, settings)
+    _require_same_grid(settings.output_dir, datasets)
+    require_same_settings(runs)
+    if is_on(dry_run):
+        from .estimate import print_plan
+
+        print_plan(runs, cpus=cpus)
+        return
+    settings.output_dir.mkdir(parents=True, exist_ok=True)
+    lock = FolderLock(settings.output_dir, holder="runner")
+    try:
+        _write_grid_file(settings.output_dir, datasets)
+        _run_all(runs, ray_address=ray_address, cpus=cpus, retries=retries)
+    finally:
+        lock.release()
+
+
+def _run_all(runs: Sequence[Run], *, ray_address: str | None, cpus: int | None, retries: int) -> None:
+    """Do what is left, and say what failed.
+
+    Raises:
+        RunError: a run failed, or the disk is full.
+    """
+    left = [run for run in runs if run.folder.state != DONE]
+    finished = len(runs) - len(left)
+    if not left:
+        print(f"grid: all {len(runs)} runs are done already")
+        return
+    with (
+        ray_session(ray_address, cpus=cpus) as ray,
+        tqdm(total=len(runs), initial=finished, desc="grid", unit="run") as bar,
+    ):
+        failed = _Scheduler(ray, left, bar, retries).run()
+    if failed:
+        lines = [f"{len(failed)} of {len(runs)} runs failed, the others are done; the same command tries them again"]
+        raise RunError("\n".join([*lines, *(f"{name}: {reason}" for name, reason in failed.items())]))
+    print(f"grid: all {len(runs)} runs are done: {runs[0].settings.output_dir}")
+
+
+@dataclass
+class _Scheduler:
+    """Gives runs to Ray as soon as those that they start from are done.
+
+    Args:
+        ray: the module, connected.
+        waiting: runs that are not done.
+        bar: moves on with every run that ends.
+        retries: how often a run is begun again that crashed.
+    """
+
+    ray: ModuleType
+    waiting: list[Run]
+    bar: tqdm
+    retries: int
+
+    def run(self) -> dict[str, str]:
+        """Do all runs.
+
+        Returns:
+            The reasons of those that failed, by name.
+
+        Raises:
+            RunError: the disk is full; everything stops, and can go on later.
+        """
+        settings = self.waiting[0].settings
+        self._remote = self.ray.remote(num_cpus=settings.cpus_per_task, num_gpus=settings.gpus_per_task, max_retries=0)(
+            carry_out
+        )
+        self._failed: dict[str, str] = {}
+        self._attempts: dict[str, int] = {}
+        self._going: dict[Any, Run] = {}
+        self._submit_ready()
+        while self._going:
+            self.bar.set_postfix(going=len(self._going), failed=len(self._failed))
+            (ended,), _ = self.ray.wait(list(self._going), num_returns=1)
+            self._settle(self._going.pop(ended), self._outcome(ended))
+            self._submit_ready()
+        return self._failed
+
+    def _submit_ready(self) -> None:
+        unfinished = {run.name for run in (*self.waiting, *self._going.values())}
+        for run in [run for run in self.waiting if run.after not in unfinished]:
+            self.waiting.remove(run)
+            if run.after in self._failed:
+                self._settle(run, Outcome(REFUSED, f"it starts from the weights of {run.after}, which failed"))
+            else:
+                self._submit(run)
+
+    def _submit(self, run: Run) -> None:
+        self._attempts[run.name] = self._attempts.get(run.name, 0) + 1
+        self._going[self._remote.remote(run.task())] = run
+
+    def _outcome(self, ended: Any) -> Outcome:
+        try:
+            return self.ray.get(ended)
+        except self.ray.exceptions.RayError as error:
+            return Outcome(FAILED, f"its worker died: {' '.join(str(error).split())[:300]}")
+
+    def _settle(self, run: Run, outcome: Outcome) -> None:
+        if outcome.status == DISK_FULL:
+            msg = (
+                f"the disk is full, so the grid was stopped: {outcome.reason}. Nothing that was finished is damaged. "
+                "Make room and give the same command again"
+            )
+            raise RunError(msg)
+        if outcome.status == FAILED and self._attempts[run.name] <= self.retries:
+            self.bar.write(f"{run.name}: failed, and is tried again: {outcome.reason}")
+            self._submit(run)
+            return
+        if outcome.status != DONE:
+            self._failed[run.name] = outcome.reason
+            self.bar.write(f"{run.name}: failed: {outcome.reason}")
+            run.folder.fail(outcome.reason)
+        self.bar.update()
+
+
+def _open_datasets(
+    arms: Sequence[Arm], folds: Sequence[int], dataset_dir: str, others: Mapping[str, str | None]
+) -> dict[str | None, Dataset]:
+    """The datasets that the arms need, by name, the liver studies under None."""
+    datasets: dict[str | None, Dataset] = {}
+    for name in dict.fromkeys(arm.dataset for arm in arms):
+        if name is None:
+            path = Path(dataset_dir).resolve()
+            datasets[name] = open_dataset(path, folds, liver=True)
+            require_valid(path)
+        elif others.get(name):
+            datasets[name] = open_dataset(Path(others[name]).resolve(), folds, liver=False)
+    return datasets
+
+
+def _require_same_grid(output_dir: Path, datasets: Mapping[str | None, Dataset]) -> None:
+    """Refuse a folder that holds something else, or runs on another dataset.
+
+    Raises:
+        ConfigurationError: it does.
+    """
+    file = output_dir / GRID_FILE
+    if not file.is_file():
+        strange = [path.name for path in output_dir.glob("*") if path.name not in ("runs", "cache", ".lock")]
+        if strange or output_dir.is_file():
+            msg = f"output_dir {output_dir} holds other things than a grid ({', '.join(strange[:3])}). Give another"
+            raise ConfigurationError(msg)
+        return
+    before = json.loads(file.read_text())["datasets"]
+    for name, dataset in datasets.items():
+        was, now = before.get(name or "liver"), dataset.fingerprint()
+        if was is None or was == now:
+            continue
+        changed = [case for case in dict.fromkeys((*was, *now)) if was.get(case) != now.get(case)]
+        first = changed[0]
+        msg = (
+            f"{output_dir} was made with another dataset than {dataset.path}: {len(changed)} entries differ, such as "
+            f"{first}: was {was.get(first, 'absent')}, is {now.get(first, 'absent')}. Give another --output_dir"
+        )
+        raise ConfigurationError(msg)
+
+
+def _write_grid_file(output_dir: Path, datasets: Mapping[str | None, Dataset]) -> None:
+    file = output_dir / GRID_FILE
+    known = json.loads(file.read_text())["datasets"] if file.is_file() else {}
+    known |= {name or "liver": dataset.fingerprint() for name, dataset in datasets.items()}
+    with replace_when_written(file) as aside:
+        aside.write_text(json.dumps({"datasets": known}, indent=1) + "\n")
+
+
+def _listed(value: Any) -> list[Any]:
+    """One or several, as the command line gives them."""
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def _mapping(name: str, value: Any) -> Mapping[str, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        msg = f"{name} is {value!r}; it must be a mapping such as \"{{'max_epochs': 3}}\""
+        raise ConfigurationError(msg)
+    return value
