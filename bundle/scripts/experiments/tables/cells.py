@@ -11,7 +11,7 @@ import numpy as np
 
 from .arms import Arm
 from .declaration import SHARE, Column, Table
-from .paired import ALPHA, Paired, compare_amounts, compare_shares, holm, mean_interval
+from .paired import ALPHA, RANKS, Paired, compare_amounts, compare_shares, holm, mean_interval
 from .runs import Grid, Run
 
 MISSING = "missing"
@@ -85,7 +85,9 @@ class Comparison:
         """In words: ``better``, ``worse``, ``cannot be told``, or that it does not count."""
         if not self.counts:
             return "not counted: not converged"
-        if not self.p_holm < ALPHA:
+        # Where the mean and the ranks point to opposite sides a small p favours neither system.
+        sides = {np.sign(self.paired.difference), np.sign(self.paired.effects.get(RANKS, self.paired.difference))}
+        if not self.p_holm < ALPHA or len(sides) > 1:
             return "cannot be told"
         return "better" if (self.paired.difference > 0) == self.column.higher_is_better else "worse"
 

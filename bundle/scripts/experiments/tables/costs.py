@@ -43,7 +43,7 @@ def cost_of(runs: Sequence[Run]) -> Cost:
         seconds_per_study=_mean(run.cost.get("seconds_per_study") for run in runs),
         hours_training=_mean(run.provenance.get("seconds_training") for run in runs) / 3600.0,
         peak_rss_mb=max(_numbers(run.provenance.get("peak_rss_mb") for run in runs), default=math.nan),
-        hardware=tuple(dict.fromkeys(str(run.provenance.get("hardware", "not recorded")) for run in runs)),
+        hardware=tuple(dict.fromkeys(run.hardware for run in runs)),
     )
 
 

@@ -14,6 +14,7 @@ from statsmodels.stats.multitest import multipletests
 from ...results.statistics import LEVEL
 
 ALPHA = 0.05
+RANKS = "rank-biserial r"
 _LARGEST_DENOMINATOR = 1000
 
 
@@ -66,7 +67,7 @@ def compare_amounts(differences: np.ndarray, *, seed: int = 0) -> Paired:
         p=p,
         effects={
             "Cohen's d (paired)": float(differences.mean() / spread) if spread > 0 else math.nan,
-            "rank-biserial r": float(np.sign(moved) @ ranks / ranks.sum()) if len(moved) else 0.0,
+            RANKS: float(np.sign(moved) @ ranks / ranks.sum()) if len(moved) else 0.0,
         },
     )
 

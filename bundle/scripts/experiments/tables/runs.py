@@ -57,6 +57,15 @@ class Run:
         return self.provenance["split"]
 
     @property
+    def hardware(self) -> str:
+        """The machine in words."""
+        machine = self.provenance.get("hardware") or "not recorded"
+        if not isinstance(machine, Mapping):
+            return str(machine)
+        gpus = machine.get("gpus") or []
+        return ", ".join([str(machine.get("processor", "?")), f"{machine.get('cores', '?')} cores", *map(str, gpus)])
+
+    @property
     def not_converged(self) -> str | None:
         """Why the run does not count, or None."""
         return why_not_converged(self.log)
@@ -127,7 +136,7 @@ def read_run(folder: Path) -> Run:
     if provenance.get("split") not in SPLITS:
         msg = f"{folder / 'provenance.json'}: split is {provenance.get('split')!r}, not one of {', '.join(SPLITS)}"
         raise DatasetError(msg)
-    rows = _read_table(folder / "per_subject.csv", ("case",))
+    rows = read_table(folder / "per_subject.csv", ("case",))
     if not rows:
         msg = f"{folder / 'per_subject.csv'}: has no subject. Remove the run's folder and run it again"
         raise DatasetError(msg)
@@ -139,7 +148,7 @@ def read_run(folder: Path) -> Run:
         folder=folder,
         rows=rows,
         metrics=_read_json(folder / "metrics.json"),
-        log=_read_table(log, ("epoch",)) if log.exists() else (),
+        log=read_table(log, ("epoch",)) if log.exists() else (),
         cost=_read_json(folder / "cost.json") if (folder / "cost.json").exists() else {},
         provenance=provenance,
     )
@@ -217,7 +226,12 @@ def _read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _read_table(path: Path, needed: tuple[str, ...]) -> tuple[Row, ...]:
+def read_table(path: Path, needed: tuple[str, ...]) -> tuple[Row, ...]:
+    """The rows of a CSV file, as text.
+
+    Raises:
+        DatasetError: it cannot be read, was cut short, or lacks a column that is needed.
+    """
     try:
         with path.open(newline="", encoding="utf-8") as file:
             reader = csv.DictReader(file, strict=True)

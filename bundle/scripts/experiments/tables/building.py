@@ -1,0 +1,169 @@
+"""Builds every table and figure of a grid; the run id ``tables`` of ``configs/tables.yaml``."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from ...domain.entry import entry_point
+from ..grid.arms import EXPERIMENTS
+from . import files
+from .arms import Arm, read_arms
+from .cells import Filled, fill, rows_of
+from .confusion import Confusion, confusion_of
+from .costs import cost_of
+from .declaration import TABLE_KEYS, TABLES, Table
+from .examples import draw_examples, read_examples
+from .figures import draw_confusions, draw_means, draw_training
+from .page import Page, write_page
+from .runs import Grid, Run, read_grid, require_one_dataset
+from .views import cost_row, view
+
+TITLE = "The experiment grid: tables and figures"
+
+logger = logging.getLogger(__name__)
+
+
+@entry_point
+def build_tables(
+    grid_dir: str, output_dir: str, *, dataset_dir: str | None = None, arms_dir: str | None = None, title: str = TITLE
+) -> None:
+    """Write ``tables.md``, ``tables.html``, ``figures/`` and CSV files, and print the convexity checks.
+
+    Args:
+        grid_dir: the output folder of the grid.
+        output_dir: where the files go; those of an earlier call are replaced.
+        dataset_dir: of the liver studies, for Fig. 3; None leaves it out.
+        arms_dir: the overlays; None is ``configs/experiments``.
+        title: heading.
+
+    Raises:
+        SystemExit: no finished run, runs of several datasets or splits in one table, or a broken overlay.
+    """
+    arms = read_arms(EXPERIMENTS if arms_dir is None else Path(arms_dir), TABLE_KEYS)
+    grid = read_grid(grid_dir)
+    filled = [fill_checked(table, arms, grid) for table in TABLES]
+    views = [view(each) for each in filled]
+    shown = {key: arm for key, arm in arms.items() if grid.runs.get(key)}
+    warnings = list(_warnings(arms, grid))
+    figures, confusions = _figures(filled, shown, grid)
+    examples = _examples(shown, grid, dataset_dir, warnings)
+    costs = {arm.name: cost_of(grid.runs[key]) for key, arm in shown.items()}
+    output = Path(output_dir)
+    _write_csv(filled, confusions, costs, grid, output)
+    write_page(
+        Page(
+            title=title,
+            facts=_facts(arms, grid),
+            warnings=warnings,
+            tables=views,
+            figures=figures | ({} if examples is None else {"examples": examples}),
+            costs=[cost_row(name, cost) for name, cost in costs.items()],
+        ),
+        output,
+    )
+    for each in views:
+        for sentence in each.convexity:
+            print(f"Convexity, {each.filled.table.title}. {sentence}")
+    for warning in warnings:
+        logger.warning("%s", warning)
+    print(f"Look at {output / 'tables.html'}")
+
+
+def fill_checked(table: Table, arms: Mapping[str, Arm], grid: Grid) -> Filled:
+    """Fill a table after its runs have been found to be of one dataset and split.
+
+    Raises:
+        DatasetError: they are not.
+    """
+    same = [other for other in TABLES if other.dataset == table.dataset]
+    keys = dict.fromkeys(arm.key for other in same for arm in rows_of(other, arms))
+    require_one_dataset(grid.of(keys))
+    return fill(table, arms, grid)
+
+
+def _figures(
+    filled: Sequence[Filled], shown: Mapping[str, Arm], grid: Grid
+) -> tuple[dict[str, Figure], dict[str, Confusion]]:
+    drawn: dict[str, Figure | None] = {}
+    confusions: dict[str, Confusion] = {}
+    for each in filled:
+        drawn[each.table.key] = draw_means(each)
+        if each.table.confusion:
+            found = {arm.name: confusion_of(grid.runs.get(arm.key, ())) for arm in each.arms}
+            confusions |= {name: confusion for name, confusion in found.items() if confusion is not None}
+            drawn[f"{each.table.key}-confusion"] = draw_confusions(confusions)
+    drawn["training"] = draw_training({arm.name: grid.runs[key] for key, arm in shown.items()})
+    return {name: figure for name, figure in drawn.items() if figure is not None}, confusions
+
+
+def _examples(shown: Mapping[str, Arm], grid: Grid, dataset_dir: str | None, warnings: list[str]) -> Figure | None:
+    """Fig. 3, or a warning that says what it lacks: the tables do not wait for a picture."""
+    if dataset_dir is None:
+        warnings.append("Fig. 3 is left out: give --dataset_dir, the liver studies that the runs were scored on")
+        return None
+    liver = [arm for table in TABLES if table.dataset == "liver" for arm in rows_of(table, shown) if arm.key in shown]
+    in_order = list({arm.key: arm for arm in liver}.values())
+    examples = read_examples(in_order, grid, dataset_dir)
+    if not examples:
+        warnings.append("Fig. 3 is left out: no run kept a mask. Evaluate with --keep_masks \"['CASE']\"")
+    return draw_examples(examples, [arm.name for arm in in_order])
+
+
+def _write_csv(
+    filled: Sequence[Filled], confusions: Mapping[str, Confusion], costs: Mapping, grid: Grid, output: Path
+) -> None:
+    for each in filled:
+        files.write_lines(files.cell_lines(each), output / f"{each.table.key}.csv")
+    comparisons = [line for each in filled for line in files.comparison_lines(each)]
+    files.write_lines(comparisons, output / "comparisons.csv")
+    files.write_lines(files.confusion_lines(confusions), output / "confusion.csv")
+    files.write_lines(files.cost_lines(costs), output / "cost.csv")
+    files.write_lines(files.run_lines(_all(grid)), output / "runs.csv")
+
+
+def _warnings(arms: Mapping[str, Arm], grid: Grid) -> Iterable[str]:
+    missing = files.missing_lines(arms, grid.runs)
+    if missing:
+        yield f"Missing, no finished run: {', '.join(missing)}."
+    placed = {arm.key for table in TABLES for arm in rows_of(table, arms)}
+    unknown = sorted(set(grid.runs) - set(arms) - placed)
+    if unknown:
+        yield f"Left out, as no overlay names them: {', '.join(unknown)}."
+    for sentence in grid.left_out:
+        yield f"Left out: {sentence}."
+    not_converged = sum(run.not_converged is not None for run in _all(grid))
+    if not_converged:
+        yield f"{not_converged} of {len(_all(grid))} runs have not converged: their numbers do not count."
+    sizes = sorted({str(run.cost["image_size"]) for run in _all(grid) if run.cost.get("image_size")})
+    if len(sizes) > 1:
+        yield f"The runs saw images of different sizes ({', '.join(sizes)} pixels): see the cost table."
+    if any(run.provenance.get("dirty") for run in _all(grid)):
+        yield "Some runs were made from files that no commit holds."
+
+
+def _facts(arms: Mapping[str, Arm], grid: Grid) -> dict[str, str]:
+    runs = _all(grid)
+    return {
+        "Systems": f"{len(set(grid.runs) & set(arms))} of {len(arms)}",
+        "Runs": str(len(runs)),
+        "Folds": _listed(run.fold for run in runs),
+        "Seeds": _listed(run.seed for run in runs),
+        "Scored on": " and ".join(sorted({_SCORED_ON[run.split] for run in runs})),
+        "Commit": ", ".join(dict.fromkeys(str(run.provenance.get("commit", "not recorded"))[:10] for run in runs)),
+        "Hardware": "; ".join(dict.fromkeys(run.hardware for run in runs)),
+    }
+
+
+_SCORED_ON = {"test": "the test split", "fold": "the held-out folds"}
+
+
+def _listed(numbers: Iterable[int]) -> str:
+    return ", ".join(map(str, sorted(set(numbers))))
+
+
+def _all(grid: Grid) -> list[Run]:
+    return grid.of(grid.runs)
