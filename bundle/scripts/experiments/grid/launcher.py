@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import importlib
 import json
+import logging
 import os
 import runpy
 import signal
@@ -20,6 +22,7 @@ import socket
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,6 +138,8 @@ def _serve(descriptor: int, parent: int, fork: bool) -> dict[str, Any] | None:
         for name in PRELOADED:
             with contextlib.suppress(ImportError):
                 importlib.import_module(name)
+        # What the children share must not be copied because their garbage collectors look at it.
+        gc.freeze()
     with socket.socket(fileno=descriptor) as connection:
         while True:
             message, locks, _, _ = socket.recv_fds(connection, _LARGEST_MESSAGE, 1)
@@ -165,10 +170,32 @@ def _become(request: Mapping[str, Any], *, fork: bool) -> None:
     if request["cuda"] is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = request["cuda"]
     if fork:
-        sys.argv[:] = [request["module"], *request["arguments"]]
-        runpy.run_module(request["module"], run_name="__main__", alter_sys=True)
+        os._exit(_exit_code_of(request["module"], request["arguments"]))
     else:
         os.execv(sys.executable, [sys.executable, "-m", request["module"], *request["arguments"]])
+
+
+def _exit_code_of(module: str, arguments: Sequence[str]) -> int:
+    """Run a module as a program, to its exit code; left is nothing but to end the process.
+
+    A regular end would take seconds to tear down what this process never built.
+    """
+    sys.argv[:] = [module, *arguments]
+    code: Any = 0
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    except SystemExit as ended:
+        code = ended.code
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    if not isinstance(code, int | None):
+        print(code, file=sys.stderr)
+        code = 1
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    return code or 0
 
 
 def _die_with(parent: int) -> None:

@@ -159,7 +159,7 @@ def _require_room(task: Task, folder: RunFolder) -> None:
 
 def _failure(task: Task, name: str, ended: Ended, log: Path) -> _CommandError:
     """What the end of a command means, from its code and the last lines of its log."""
-    lines = _last_lines(log)
+    lines = last_lines(log)
     if any("No space left on device" in line or "[Errno 28]" in line for line in lines) or (
         _free_mb(RunFolder(task.folder)) < min(1.0, task.min_free_mb)
     ):
@@ -175,7 +175,8 @@ def _failure(task: Task, name: str, ended: Ended, log: Path) -> _CommandError:
     return _CommandError(REFUSED if refused else FAILED, f"{name} {how}; the last of {log}:\n{said}")
 
 
-def _last_lines(log: Path) -> list[str]:
+def last_lines(log: Path) -> list[str]:
+    """The last lines of a log that are not empty."""
     if not log.is_file():
         return []
     with log.open("rb") as file:
