@@ -123,4 +123,5 @@ class FusedEncoder(nn.Module):
 
 def _side_by_side(folded: Tensor, phases: int) -> Tensor:
     """``(B * 4, C, *S)`` to ``(B, 4 C, *S)``; ``cat`` keeps the channels-last layout, a reshape would not."""
-    return torch.cat([folded[phase::phases] for phase in range(phases)], dim=1)
+    # Not ``folded[phase::phases]``: an export with a batch of any size cannot see that those slices are equally long.
+    return torch.cat(folded.unflatten(0, [-1, phases]).unbind(1), dim=1)

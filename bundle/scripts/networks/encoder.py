@@ -25,8 +25,9 @@ class PhaseConvolution(nn.Module):
 
     def forward(self, phases: Tensor) -> Tensor:
         """``(B * 4, 1, *S)`` to ``(B * 4, C, *S)``."""
-        slices = phases.shape[0] // self.embedding.shape[0]
-        return self.conv(phases) + torch.cat([self.embedding] * slices)
+        # By a view, not by as many copies of the embedding as there are slices: exported networks take any batch.
+        by_phase = self.conv(phases).unflatten(0, [-1, self.embedding.shape[0]])
+        return (by_phase + self.embedding).flatten(0, 1)
 
 
 class Encoder(nn.Module):
