@@ -15,7 +15,7 @@ from .arms import Arm, read_arms
 from .cells import Filled, fill, rows_of
 from .confusion import Confusion, confusion_of
 from .costs import cost_of
-from .declaration import TABLE_KEYS, TABLES, Table
+from .declaration import TABLE_KEYS, TABLES
 from .examples import draw_examples, read_examples
 from .figures import draw_confusions, draw_means, draw_training
 from .page import Page, write_page
@@ -45,7 +45,8 @@ def build_tables(
     """
     arms = read_arms(EXPERIMENTS if arms_dir is None else Path(arms_dir), TABLE_KEYS)
     grid = read_grid(grid_dir)
-    filled = [fill_checked(table, arms, grid) for table in TABLES]
+    require_comparable(arms, grid)
+    filled = [fill(table, arms, grid) for table in TABLES]
     views = [view(each) for each in filled]
     shown = {key: arm for key, arm in arms.items() if grid.runs.get(key)}
     warnings = list(_warnings(arms, grid))
@@ -73,16 +74,15 @@ def build_tables(
     print(f"Look at {output / 'tables.html'}")
 
 
-def fill_checked(table: Table, arms: Mapping[str, Arm], grid: Grid) -> Filled:
-    """Fill a table after its runs have been found to be of one dataset and split.
+def require_comparable(arms: Mapping[str, Arm], grid: Grid) -> None:
+    """Refuse runs of several datasets or splits in the tables of one dataset.
 
     Raises:
-        DatasetError: they are not.
+        DatasetError: naming two of them.
     """
-    same = [other for other in TABLES if other.dataset == table.dataset]
-    keys = dict.fromkeys(arm.key for other in same for arm in rows_of(other, arms))
-    require_one_dataset(grid.of(keys))
-    return fill(table, arms, grid)
+    for dataset in dict.fromkeys(table.dataset for table in TABLES):
+        rows = [arm.key for table in TABLES if table.dataset == dataset for arm in rows_of(table, arms)]
+        require_one_dataset(grid.of(dict.fromkeys(rows)))
 
 
 def _figures(

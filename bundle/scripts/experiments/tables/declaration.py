@@ -167,9 +167,9 @@ TABLES = (
         "CMU-Net: segmentation with organ classification",
         ("cmu_unet", "cmu_punet"),
         (
-            Column("dice", "Dice by slice", True, column_of("slice_dice"), digits=4, test=AMOUNT),
+            Column("dsc", "DSC by slice, %", True, column_of("slice_dice"), scale=100.0, test=AMOUNT),
             Column("hausdorff", "Hausdorff distance by slice, mm", False, column_of("slice_hausdorff_mm"), test=AMOUNT),
-            Column("volume_dice", "Dice of the volume", True, column_of("dice"), digits=4),
+            Column("volume_dsc", "DSC of the volume, %", True, column_of("dice"), scale=100.0),
         ),
         reference="cmu_net",
         dataset="cmu_net",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ...domain.errors import DatasetError
+from ...domain.phases import PHASES
 from .convergence import why_not_converged
 
 RUNS_FOLDER = "runs"
@@ -167,15 +169,15 @@ def require_one_dataset(runs: Iterable[Run]) -> None:
     if not runs:
         return
     first = runs[0]
-    truths: dict[str, tuple[Run, tuple[str, ...]]] = {}
+    truths: dict[str, tuple[Run, Row]] = {}
     studies: dict[int, tuple[Run, set[str]]] = {}
     for run in runs:
         if run.split != first.split:
             _refuse(first, run, f"one is scored on the {first.split}, the other on the {run.split}")
         for row in run.rows:
             key = f"{row['case']} {row.get('slice_index', '')}"
-            other, truth = truths.setdefault(key, (run, _truth(row)))
-            if truth != _truth(row):
+            other, known_row = truths.setdefault(key, (run, row))
+            if not _same_truth(known_row, row):
                 _refuse(other, run, f"study {row['case']} has another truth in each, so the datasets differ")
         cases = {row["case"] for row in run.rows}
         part = run.fold if run.split == "fold" else 0
@@ -201,11 +203,16 @@ def _refuse(one: Run, other: Run, why: str) -> None:
     raise DatasetError(msg)
 
 
-def _truth(row: Row) -> tuple[str, ...]:
-    """What the dataset says of a study: its class, its number of lesions and its true curve, to three digits."""
-    curve = (row.get(f"true_{phase}", "") for phase in ("pre", "arterial", "portal_venous", "delayed"))
-    digits = (f"{float(value):.3g}" if value else "" for value in curve)
-    return (row.get("true_class", ""), row.get("true_lesions", ""), *digits)
+def _same_truth(one: Row, other: Row) -> bool:
+    """Whether two rows say the same of a study's truth: its class, its number of lesions and its curve."""
+    for name in ("true_class", "true_lesions"):
+        if one.get(name, "") != other.get(name, ""):
+            return False
+    for phase in PHASES:
+        left, right = (row.get(f"true_{phase}") or "nan" for row in (one, other))
+        if left != right and not math.isclose(float(left), float(right), rel_tol=1e-3, abs_tol=1e-4):
+            return False
+    return True
 
 
 def _named(folder: Path) -> tuple[str, int, int]:
