@@ -74,7 +74,8 @@ def resample_displaced(
     to_moving = (to_voxels @ fixed_affine).astype(np.float32)
     field = field_mm @ to_voxels[:3, :3].T.astype(np.float32)
     along_x, along_y, along_z = (
-        _interpolation(n, count, step) for n, count, step in zip(fixed_shape, field.shape, steps, strict=False)
+        linear_weights(np.arange(n) / step, count)
+        for n, count, step in zip(fixed_shape, field.shape, steps, strict=False)
     )
     x, y = np.ix_(*(np.arange(n, dtype=np.float32) for n in fixed_shape[:2]))
     image = np.empty(fixed_shape, np.float32)
@@ -125,15 +126,21 @@ def require_affine(name: str, affine: np.ndarray) -> None:
         raise StudyError(msg)
 
 
-def _interpolation(size: int, count: int, step: int) -> np.ndarray:
-    """``(size, count)``: how each voxel of an axis is made of those at every ``step``-th, beyond the last by the
-    same slope."""
-    weights = np.zeros((size, count), np.float32)
+def linear_weights(places: np.ndarray, count: int) -> np.ndarray:
+    """How values between those at 0, 1, … ``count - 1`` are made of them, beyond the last by the same slope.
+
+    Args:
+        places: ``(N,)``, 0 or more.
+        count: of the values.
+
+    Returns:
+        ``(N, count)`` float32.
+    """
+    weights = np.zeros((len(places), count), np.float32)
     if count == 1:
         weights[:] = 1.0
         return weights
-    place = np.arange(size) / step
-    before = np.minimum(place.astype(int), count - 2)
-    weights[np.arange(size), before] = 1.0 - (place - before)
-    weights[np.arange(size), before + 1] = place - before
+    every, before = np.arange(len(places)), np.minimum(places.astype(int), count - 2)
+    weights[every, before] = 1.0 - (places - before)
+    weights[every, before + 1] = places - before
     return weights
