@@ -1,6 +1,7 @@
 """The chest-CT data contract on disk: images, lesions by number, and three tables.
 
-``images/<case>.nii.gz`` HU; ``lesions/<case>.nii.gz`` the number of the lesion at each voxel, 0 elsewhere;
+``images/<case>.nii.gz`` HU, RAS+, axial slices along the third axis; ``lesions/<case>.nii.gz`` the number of the lesion
+at each voxel, 0 elsewhere;
 ``subjects.csv`` (case, class, split, fold); ``slices.csv`` (case, slice, class); ``lesions.csv`` (case, slice, lesion,
 class, x_min, y_min, x_max, y_max): boxes in voxels of the file's first two axes, the last voxel not included.
 """
