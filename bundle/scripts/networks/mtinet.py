@@ -88,6 +88,7 @@ class MTINet(SliceNetwork):
     ) -> None:
         super().__init__(spatial_dims=spatial_dims, stride=STRIDE)
         _check_tasks(tasks, classes)
+        self.classes = classes
         has_head = "regression" in tasks or "classification" in tasks
         segments = "segmentation" in tasks
         locates = has_head and head == "locate"
