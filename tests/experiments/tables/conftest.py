@@ -107,25 +107,31 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         writer.writerows({name: "" if value is None else value for name, value in row.items()} for row in rows)
 
 
+@pytest.fixture(scope="module")
+def module_grid(tmp_path_factory: pytest.TempPathFactory) -> GridWriter:
+    """The same for the tests of a file that only read it."""
+    return GridWriter(tmp_path_factory.mktemp("shared") / "grid")
+
+
 @pytest.fixture
 def grid(tmp_path: Path) -> GridWriter:
     """An empty grid to write runs into."""
     return GridWriter(tmp_path / "grid")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def row() -> Callable[..., dict[str, Any]]:
     """Makes a row of ``per_subject.csv``."""
     return subject
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def log() -> Callable[..., list[dict[str, Any]]]:
     """Makes a training log."""
     return levelled_off
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def cohort() -> Callable[..., list[dict[str, Any]]]:
     """Makes the rows of a run on many subjects, with a spread that is the same for every arm and a mean of its own."""
 

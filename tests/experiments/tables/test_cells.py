@@ -109,7 +109,10 @@ def test_a_metric_that_only_a_run_has_is_averaged_over_runs(grid, row):
     assert cell.mean == pytest.approx(0.3)
     assert np.isnan(cell.interval).all()
     grid.write("unet", [row("a")], metrics={"mae_ratio_true_slices": {"value": None, "ci95": None, "n": 0}})
-    assert filled(grid, Table("segmentation", "", ("unet",), (MAE_RATIO,))).cells["unet", "mae_ratio"].status == NO_SUCH_TASK
+    assert (
+        filled(grid, Table("segmentation", "", ("unet",), (MAE_RATIO,))).cells["unet", "mae_ratio"].status
+        == NO_SUCH_TASK
+    )
 
 
 def test_comparisons_pair_subjects_and_are_corrected_over_the_table(grid, cohort):

@@ -217,8 +217,10 @@ def _system(runs: Sequence[Run], column: Column) -> _System:
         values |= dict(zip(common, table.mean(axis=0), strict=True))
         seeds.append(len(table))
         if len(table) > 1:
-            noises.append(float(table.var(axis=0, ddof=1).mean()))
-            shifts.append(float(table.mean(axis=1).var(ddof=1)))
+            shift = table.mean(axis=1, keepdims=True)
+            # What all subjects share moves no difference between them: it is the training's luck, counted apart.
+            noises.append(float((table - shift).var(axis=0, ddof=1).mean()))
+            shifts.append(float(shift.var(ddof=1)))
     return _System(values, min(seeds, default=1), _mean(noises), _mean(shifts))
 
 

@@ -31,8 +31,11 @@ def blank(width: float, height: float) -> Figure:
 
 
 def draw_means(filled: Filled) -> Figure | None:
-    """Every arm's mean with its 95 % interval, a panel a metric; hollow where it does not count. None without any."""
-    if not any(cell.status == VALUE for cell in filled.cells.values()):
+    """Every arm's mean with its 95 % interval, a panel a metric; hollow where it does not count.
+
+    None where fewer than two arms have a value: there is nothing to compare.
+    """
+    if len({arm for (arm, _), cell in filled.cells.items() if cell.status == VALUE}) < 2:
         return None
     columns = filled.table.columns
     figure = blank(1.6 + 3.3 * len(columns), 1.0 + 0.34 * len(filled.arms))
