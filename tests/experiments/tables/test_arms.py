@@ -4,7 +4,7 @@ import pytest
 
 from scripts.domain.errors import ConfigurationError
 from scripts.experiments.grid.arms import EXPERIMENTS
-from scripts.experiments.tables.arms import read_arms
+from scripts.experiments.tables.arms import Arm, apart, read_arms
 from scripts.experiments.tables.declaration import TABLE_KEYS, TABLES
 
 TABLES_THAT_ARE = ("segmentation", "ablation")
@@ -62,3 +62,8 @@ def test_the_papers_numbers_stand_in_the_overlays():
     arms = read_arms(EXPERIMENTS, TABLE_KEYS)
     assert arms["mti_net"].reported == {"dsc": 85.23, "iou": 75.48, "mae": 44.35, "accuracy": 92.8}
     assert arms["no_mdief"].reported == {"dsc": 81.67, "iou": 71.29, "mae": 65.25}
+
+
+def test_arms_of_the_same_name_are_told_apart_by_their_keys():
+    arms = {key: Arm(key, name, ()) for key, name in (("a_reg", "A"), ("a_cls", "A"), ("b", "B"))}
+    assert apart(arms) == {"a_reg": "A (a_reg)", "a_cls": "A (a_cls)", "b": "B"}

@@ -61,6 +61,12 @@ def read_arms(folder: Path, tables: tuple[str, ...]) -> dict[str, Arm]:
     return arms
 
 
+def apart(arms: Mapping[str, Arm]) -> dict[str, str]:
+    """A name for each key, with the key behind it where two arms have the same, as in two tables of the paper."""
+    names = [arm.name for arm in arms.values()]
+    return {key: arm.name if names.count(arm.name) == 1 else f"{arm.name} ({key})" for key, arm in arms.items()}
+
+
 def _read_arm(path: Path, tables: tuple[str, ...]) -> Arm:
     try:
         entry = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("arm")

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from ...domain.entry import entry_point
 from ..grid.arms import EXPERIMENTS
 from . import files
-from .arms import Arm, read_arms
+from .arms import Arm, apart, read_arms
 from .cells import Filled, fill, rows_of
 from .confusion import Confusion, confusion_of
 from .costs import cost_of
@@ -52,7 +52,7 @@ def build_tables(
     warnings = list(_warnings(arms, grid))
     figures, confusions = _figures(filled, shown, grid)
     examples = _examples(shown, grid, dataset_dir, warnings)
-    costs = {arm.name: cost_of(grid.runs[key]) for key, arm in shown.items()}
+    costs = {name: cost_of(grid.runs[key]) for key, name in apart(shown).items()}
     output = Path(output_dir)
     _write_csv(filled, confusions, costs, grid, output)
     write_page(
@@ -96,7 +96,7 @@ def _figures(
             found = {arm.name: confusion_of(grid.runs.get(arm.key, ())) for arm in each.arms}
             confusions |= {name: confusion for name, confusion in found.items() if confusion is not None}
             drawn[f"{each.table.key}-confusion"] = draw_confusions(confusions)
-    drawn["training"] = draw_training({arm.name: grid.runs[key] for key, arm in shown.items()})
+    drawn["training"] = draw_training({name: grid.runs[key] for key, name in apart(shown).items()})
     return {name: figure for name, figure in drawn.items() if figure is not None}, confusions
 
 
@@ -126,7 +126,7 @@ def _write_csv(
 
 
 def _warnings(arms: Mapping[str, Arm], grid: Grid) -> Iterable[str]:
-    missing = files.missing_lines(arms, grid.runs)
+    missing = [name for key, name in apart(arms).items() if key not in grid.runs]
     if missing:
         yield f"Missing, no finished run: {', '.join(missing)}."
     placed = {arm.key for table in TABLES for arm in rows_of(table, arms)}

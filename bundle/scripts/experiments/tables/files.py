@@ -10,7 +10,6 @@ from typing import Any
 
 from ...domain.classes import CLASSES
 from ...domain.writing import replace_when_written
-from .arms import Arm
 from .cells import VALUE, Filled
 from .confusion import Confusion
 from .costs import Cost
@@ -122,11 +121,6 @@ def run_lines(runs: Iterable[Run]) -> list[dict[str, Any]]:
         }
         for run in runs
     ]
-
-
-def missing_lines(arms: Mapping[str, Arm], runs: Mapping[str, Sequence[Run]]) -> list[str]:
-    """The names of arms that have an overlay and no finished run."""
-    return [arm.name for key, arm in arms.items() if not runs.get(key)]
 
 
 def write_lines(lines: Sequence[Mapping[str, Any]], path: Path) -> None:
