@@ -50,9 +50,7 @@ def make_backend(name: str, network: nn.Module, device: torch.device, batch_size
         msg = "backend 'openvino' needs the openvino package and device cpu; use --backend torch"
         raise ConfigurationError(msg)
     if not network.traceable:
-        msg = (
-            f"backend 'openvino' cannot compile {type(network).__name__}, which samples in a loop; use --backend torch"
-        )
+        msg = f"backend 'openvino' cannot compile a {type(network).__name__}; use --backend torch"
         raise ConfigurationError(msg)
     return OpenVINOBackend(network, batch_size, size)
 
@@ -88,7 +86,7 @@ class OpenVINOBackend:
             warnings.simplefilter("ignore")
             self.keys = tuple(network(*example))
             model = openvino.convert_model(
-                _AsTuple(network), example_input=example, input=[tuple(tensor.shape) for tensor in example]
+                AsTuple(network), example_input=example, input=[tuple(tensor.shape) for tensor in example]
             )
         self.batch_size = batch_size
         # OpenVINO would choose bf16 by itself where the processor has it.
@@ -107,7 +105,7 @@ class OpenVINOBackend:
         return torch.cat([tensor, tensor[-1:].expand(missing, *tensor.shape[1:])]) if missing else tensor
 
 
-class _AsTuple(nn.Module):
+class AsTuple(nn.Module):
     """Dict outputs lose their order in a graph; a tuple keeps it."""
 
     def __init__(self, network: nn.Module) -> None:

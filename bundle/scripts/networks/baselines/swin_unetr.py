@@ -16,13 +16,15 @@ class SwinUNETR(SliceNetwork):
     """A Swin Transformer whose five resolutions feed a convolutional decoder.
 
     Images are padded with zeros to multiples of 32, at least 64: its instance normalisation needs more than one
-    position on the coarsest map.
+    position on the coarsest map. Not traceable: OpenVINO mistakes the shapes around MONAI's patch merging.
 
     Args:
         feature_size: channels of the first level; 48 is the paper's (62 M parameters in 3D, 25 M in 2D).
         window_size: side of an attention window, in tokens.
         spatial_dims: 2, or 3 to compare the size with the paper's.
     """
+
+    traceable = False
 
     def __init__(self, *, feature_size: int = 48, window_size: int = 7, spatial_dims: int = 2) -> None:
         super().__init__(spatial_dims=spatial_dims, stride=1)
