@@ -89,6 +89,14 @@ def test_runs_come_in_order_of_fold_and_seed(grid, row):
     assert runs[0].not_converged is None
 
 
+def test_what_is_fitted_at_once_has_no_score_to_level_off(grid, row):
+    for arm in ("rule", "unet"):
+        (grid.write(arm, [row("a")]) / "training_log.csv").unlink()
+    runs = read_grid(grid.root, fitted_at_once=["rule"]).runs
+    assert runs["rule"][0].not_converged is None
+    assert runs["unet"][0].not_converged == "no validation score"
+
+
 def together(grid):
     require_one_dataset(run for runs in read_grid(grid.root).runs.values() for run in runs)
 

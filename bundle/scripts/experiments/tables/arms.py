@@ -24,6 +24,7 @@ class Arm:
         tables: keys of the tables that it stands in.
         reported: the paper's numbers by column, as printed there.
         note: printed under the table.
+        by_epochs: whether it is trained by epochs; a reader that is fitted at once has no score to level off.
     """
 
     key: str
@@ -31,6 +32,7 @@ class Arm:
     tables: tuple[str, ...]
     reported: Mapping[str, float] = field(default_factory=dict)
     note: str = ""
+    by_epochs: bool = True
 
 
 def read_arms(folder: Path, tables: tuple[str, ...]) -> dict[str, Arm]:
@@ -87,6 +89,7 @@ def _read_arm(path: Path, tables: tuple[str, ...]) -> Arm:
         tables=tuple(names),
         reported=_numbers(path, entry.get("reported") or {}),
         note=str(entry.get("note") or ""),
+        by_epochs=bool(entry.get("by_epochs", True)),
     )
 
 

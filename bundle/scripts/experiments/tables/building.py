@@ -44,9 +44,10 @@ def build_tables(
         SystemExit: no finished run, runs of several datasets or splits in one table, or a broken overlay.
     """
     arms = read_arms(EXPERIMENTS if arms_dir is None else Path(arms_dir), TABLE_KEYS)
-    grid = read_grid(grid_dir)
+    grid = read_grid(grid_dir, fitted_at_once=[key for key, arm in arms.items() if not arm.by_epochs])
     require_comparable(arms, grid)
-    filled = [fill(table, arms, grid) for table in TABLES]
+    # A table without any arm beside its reference says nothing.
+    filled = [fill(table, arms, grid) for table in TABLES if len(rows_of(table, arms)) > 1]
     views = [view(each) for each in filled]
     shown = {key: arm for key, arm in arms.items() if grid.runs.get(key)}
     warnings = list(_warnings(arms, grid))
@@ -128,7 +129,7 @@ def _write_csv(
 def _warnings(arms: Mapping[str, Arm], grid: Grid) -> Iterable[str]:
     missing = [name for key, name in apart(arms).items() if key not in grid.runs]
     if missing:
-        yield f"Missing, no finished run: {', '.join(missing)}."
+        yield f"Missing, no finished run: {'; '.join(missing)}."
     placed = {arm.key for table in TABLES for arm in rows_of(table, arms)}
     unknown = sorted(set(grid.runs) - set(arms) - placed)
     if unknown:

@@ -57,7 +57,7 @@ def draw_means(filled: Filled) -> Figure | None:
 def _draw_mean(axes: Axes, place: int, cell: Cell) -> None:
     if cell.status in (MISSING, NO_SUCH_TASK):
         text = "missing" if cell.status == MISSING else "–"  # noqa: RUF001
-        axes.text(0.02, place, text, fontsize=8, color=MUTED, va="center", transform=axes.get_yaxis_transform())
+        axes.text(0.05, place, text, fontsize=8, color=MUTED, va="center", transform=axes.get_yaxis_transform())
         return
     colour = _COUNTS if cell.counts else _DOES_NOT
     if math.isfinite(cell.interval[0]):

@@ -6,8 +6,8 @@ import csv
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +33,10 @@ class Run:
         folder: where it lies.
         rows: of ``per_subject.csv``, as text.
         metrics: of ``metrics.json``.
-        log: rows of ``training_log.csv``; empty where nothing is trained by epochs.
+        log: rows of ``training_log.csv``; empty without one.
         cost: of ``cost.json``; empty where it was not measured.
         provenance: of ``provenance.json``.
+        by_epochs: whether its training has epochs, over which a score can level off.
     """
 
     arm: str
@@ -47,6 +48,7 @@ class Run:
     log: tuple[Row, ...]
     cost: Mapping[str, Any]
     provenance: Mapping[str, Any]
+    by_epochs: bool = True
 
     @property
     def label(self) -> str:
@@ -70,7 +72,7 @@ class Run:
     @property
     def not_converged(self) -> str | None:
         """Why the run does not count, or None."""
-        return why_not_converged(self.log)
+        return why_not_converged(self.log) if self.by_epochs else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,10 +92,14 @@ class Grid:
         return [run for arm in arms for run in self.runs.get(arm, ())]
 
 
-def read_grid(grid_dir: str | Path) -> Grid:
+def read_grid(grid_dir: str | Path, *, fitted_at_once: Collection[str] = ()) -> Grid:
     """Read every run of a grid's output folder.
 
     A folder that is unfinished, failed or damaged is left out and named, as hundreds of others may be whole.
+
+    Args:
+        grid_dir: that the grid wrote.
+        fitted_at_once: arms whose training has no epochs.
 
     Raises:
         DatasetError: no such folder, or not one finished run.
@@ -106,7 +112,7 @@ def read_grid(grid_dir: str | Path) -> Grid:
     left_out = []
     for folder in sorted((root / RUNS_FOLDER).glob("*/fold*/seed*")):
         try:
-            run = read_run(folder)
+            run = replace(read_run(folder), by_epochs=folder.parent.parent.name not in fitted_at_once)
         except DatasetError as error:
             left_out.append(str(error))
         else:

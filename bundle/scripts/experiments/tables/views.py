@@ -32,10 +32,10 @@ class CellView:
 
 @dataclass(frozen=True)
 class RowView:
-    """A row: its name, and for each column our cell and the reported number."""
+    """A row: its name, and for each column our cell and the reported number, None where no row has one."""
 
     name: str
-    cells: tuple[tuple[CellView, str], ...]
+    cells: tuple[tuple[CellView, str | None], ...]
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,7 @@ class TableView:
     Args:
         filled: its numbers.
         rows: its rows.
+        reported: keys of the columns that have the paper's numbers beside them.
         comparisons: lines of ``COMPARISON_HEADINGS``.
         tally: how the comparisons with the reference ended.
         convexity: the check of our rows and of the reported ones, a sentence each; empty where it does not apply.
@@ -53,6 +54,7 @@ class TableView:
 
     filled: Filled
     rows: tuple[RowView, ...]
+    reported: frozenset[str]
     comparisons: tuple[tuple[str, ...], ...]
     tally: str
     convexity: tuple[str, ...]
@@ -84,6 +86,7 @@ COST_HEADINGS = (
 
 def view(filled: Filled) -> TableView:
     """Put a table into words."""
+    reported = frozenset(key for arm in filled.arms for key in arm.reported)
     best = {column.key: filled.best(column) for column in filled.table.columns}
     rows = tuple(
         RowView(
@@ -91,7 +94,7 @@ def view(filled: Filled) -> TableView:
             tuple(
                 (
                     _cell(filled.cells[arm.key, column.key], column, best=best[column.key] == arm.key),
-                    _reported(arm, column),
+                    _reported(arm, column) if column.key in reported else None,
                 )
                 for column in filled.table.columns
             ),
@@ -103,6 +106,7 @@ def view(filled: Filled) -> TableView:
     return TableView(
         filled=filled,
         rows=rows,
+        reported=reported,
         comparisons=tuple(_comparison(each) for each in filled.comparisons),
         tally=_tally(filled),
         convexity=tuple(_convexity(filled)),
