@@ -17,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from tqdm import tqdm
 
 from ..domain.classes import NO_LESION
-from ..domain.enhancement import kinetic_rule, mean_curve, median_curve, ring
+from ..domain.enhancement import kinetic_rule
 from ..domain.entry import entry_point
 from ..domain.errors import DatasetError
 from ..domain.study import Study
@@ -28,6 +28,7 @@ from ..studies.case import Case
 from ..studies.layout import read_dataset, select
 from ..studies.normalisation import body_mask
 from ..studies.reading import read_study
+from .readers import subject_curves
 from .small_unet import Budget, segment, train_small_unet
 from .subtraction import THRESHOLDS, dice, dice_by_threshold, enhancement_score
 
@@ -126,8 +127,7 @@ def read(study: Study, tumour_class: str, segmentation: np.ndarray | None = None
         segmentation: ``(X, Y, Z)`` bool, BasicUNet's, where there is one.
     """
     lesion = study.label > 0
-    curve = mean_curve(study.image, lesion)
-    around = median_curve(study.image, ring(lesion, study.spacing_mm, allowed=study.liver & ~lesion))
+    curve, around = subject_curves(study)
     return Reading(
         tumour_class=tumour_class,
         curve=(curve - study.offset) / study.scale,

@@ -1,0 +1,25 @@
+"""VGG-16 (Simonyan and Zisserman, ICLR 2015) from timm; the phases are channels."""
+
+from __future__ import annotations
+
+from ...domain.classes import CLASSES
+from .whole_slice import WholeSliceNetwork, timm_backbone
+
+
+class VGG16(WholeSliceNetwork):
+    """Thirteen convolutions, two layers of 4096 with dropout; 134.3 M parameters, 138.4 M with ImageNet's 1000 classes.
+
+    There is no normalisation: it wants a smaller learning rate than the others.
+    Maps smaller than the 7x7 that the first of the wide layers reads (images below 224x224) are stretched to it.
+
+    Args:
+        task: as of ``WholeSliceNetwork``.
+        classes: likewise.
+        pretrained: start from ImageNet weights.
+    """
+
+    batch_statistics = False
+
+    def __init__(self, *, task: str, classes: int = len(CLASSES), pretrained: bool = False) -> None:
+        super().__init__(task=task, classes=classes)
+        self.backbone = timm_backbone("vgg16", outputs=self.outputs, pretrained=pretrained, drop_rate=0.5)
