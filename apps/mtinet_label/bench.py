@@ -115,6 +115,8 @@ def bundle_answers(load: Load) -> tuple[dict[str, list[dict]], dict[str, float]]
     load_network(evaluator.network, parser.get_parsed_content("ckpt_path"))
     evaluator.inferer.prepare(evaluator.network)
     cases = evaluator.data_loader.dataset.data[:]
+    # One study at a time; the evaluator would go round for as many as it was made with.
+    evaluator.state.epoch_length = 1
     lesions, seconds = {}, {}
     for case in cases:
         evaluator.data_loader.dataset.data = [case]

@@ -1,12 +1,28 @@
 from pathlib import Path
 
 import pytest
-from bench import MEMORY_LIMIT_MB, Load, main, measurements
+from bench import MEMORY_LIMIT_MB, Load, bundle_answers, main, measurements
+
+from scripts.engines.inferer import StudyInferer
 
 
 def test_options_that_are_none() -> None:
     with pytest.raises(SystemExit):
         main(["--clients", "many"])
+
+
+def test_the_bundle_s_time_is_that_of_one_study_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    analysed = []
+    answer = StudyInferer.__call__
+
+    def count(inferer: StudyInferer, study, network):
+        analysed.append(study.case)
+        return answer(inferer, study, network)
+
+    monkeypatch.setattr(StudyInferer, "__call__", count)
+    lesions, seconds = bundle_answers(Load(tmp_path, studies=1, clients=1, shape=(64, 64, 16)))
+    assert analysed == sorted(lesions) == sorted(seconds)
+    assert len(analysed) == 3
 
 
 @pytest.mark.slow

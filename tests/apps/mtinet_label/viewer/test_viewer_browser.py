@@ -48,6 +48,7 @@ CHROMIUM = (
     "--disable-sync",
 )
 PATIENCE_MS = 240_000
+TRAINING_TEXT = """document.querySelector('[data-part="training"]').textContent"""
 ORANGE, BLUE = (230, 120, 0), (86, 180, 233)
 PHASE_NAMES = ("pre", "arterial", "portal_venous", "delayed")
 
@@ -98,7 +99,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     port = free_port()
     command = [sys.executable, "-m", "monailabel.main", "start_server", "--app", str(APP)]
     command += ["--studies", pacs.dicom_web, "--host", "127.0.0.1", "--port", str(port)]
-    command += ["--conf", "state", str(folder / "state"), "--conf", "register", "none"]
+    command += ["--conf", "state", str(folder / "state"), "--conf", "register", "none", "--conf", "epochs", "60"]
     env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     with pacs:
         pacs.wait()
@@ -523,7 +524,7 @@ def test_an_update_without_enough_labels_says_what_it_needs(reader: Reader) -> N
 
 
 def test_phases_inside_one_series_are_shown_as_series_of_their_own(reader: Reader) -> None:
-    """The last test of the file: with one more label, a training could begin."""
+    """After this one there are labels enough for a training to begin."""
     place, study = reader.place, phantom(3)
     uid = load_as_one_series(place, study)
     reader.place = replace(place, uids=(*place.uids, uid), lesions_lps=(*place.lesions_lps, largest_lesion_lps(study)))
@@ -542,6 +543,25 @@ def test_phases_inside_one_series_are_shown_as_series_of_their_own(reader: Reade
     reader.do("submit")
     assert reader.says("error") == ""
     assert counts_in_nrrd(reader.place, 2) == {int(value): count for value, count in reader.painted().items()}
+
+
+def test_an_update_shows_how_far_it_is_and_can_be_stopped(reader: Reader) -> None:
+    for number in (0, 1):
+        reader.open(number)
+        reader.do("analyse")
+        reader.do("submit")
+
+    reader.page.click('[data-action="train"]')
+    reader.page.wait_for_function(f"() => /Epoch [1-9].* of 60, loss/.test({TRAINING_TEXT})")
+    assert reader.page.locator('[data-action="train"]').is_disabled()
+    assert 0 < float(reader.page.locator("progress").get_attribute("value")) < 1
+    reader.photograph("training")
+
+    reader.page.click('[data-action="stop-training"]')
+    reader.page.wait_for_function(f"() => {TRAINING_TEXT}.includes('stopped before its end')")
+    reader.page.wait_for_selector('[data-action="train"]:not([disabled])')
+    assert reader.says("error") == ""
+    assert reader.place.ask("GET", "/mtinet/training").json()["state"] == "stopped"
 
 
 def load_as_one_series(place: Place, study: PhantomStudy) -> str:
