@@ -80,7 +80,7 @@ class CheckpointHandler:
         for path in files:
             try:
                 state = torch.load(path, map_location="cpu", weights_only=True)
-            except Exception as error:
+            except Exception as error:  # torch.load raises many unrelated types on damaged files
                 logger.warning("%s is damaged (%s); falling back to the checkpoint before it", path, error)
                 continue
             self._restore(engine, state, path)

@@ -318,7 +318,7 @@ def _numbers(header: Dataset, keyword: str, count: int) -> tuple[float, ...] | N
     """All finite, or None."""
     try:
         values = tuple(float(value) for value in header.get(keyword) or ())
-    except Exception:
+    except Exception:  # as in _text
         return None
     return values if len(values) == count and all(map(math.isfinite, values)) else None
 
@@ -327,7 +327,7 @@ def _first_number(header: Dataset, *keywords: str) -> float | None:
     for keyword in keywords:
         try:
             value = float(header.get(keyword))
-        except Exception:
+        except Exception:  # as in _text
             continue
         if math.isfinite(value):
             return value
