@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PY := $(BIN)/python
 
-.PHONY: setup demo test test-app screenshots serve serve-dicom ohif rollback lint bench clean
+.PHONY: setup demo test test-app screenshots serve serve-dicom ohif rollback lint bench grid-quick clean
 
 setup: .venv/dev.done  ## everything, for development and training
 
@@ -40,6 +40,10 @@ lint: .venv/dev.done
 
 bench: .venv/core.done  ## one JSON line a measurement
 	@$(PY) -m scripts.bench
+
+grid-quick: .venv/dev.done  ## every arm but nnU-Net on tiny data for one epoch, then the tables: runs/grid_quick/tables
+	$(PY) -m monai.bundle run grid --config_file "['bundle/configs/grid.yaml','bundle/configs/grid_quick.yaml']" $(ARGS)
+	$(PY) -m monai.bundle run tables --config_file bundle/configs/tables.yaml --grid_dir runs/grid_quick/grid --dataset_dir runs/grid_quick/phantom --output_dir runs/grid_quick/tables
 
 clean:
 	rm -rf .venv .pytest_cache .ruff_cache

@@ -50,7 +50,7 @@ def choose_arms(names: str | Sequence[str], *, without: Sequence[str] = (), fold
     """
     known = sorted(path.stem for path in folder.glob("*.yaml"))
     asked = [names] if isinstance(names, str) else list(names)
-    unknown = [name for name in (*asked, *without) if name not in (*known, ALL)]
+    unknown = [name for name in asked if name not in (*known, ALL)]
     if unknown:
         msg = f"unknown arm {', '.join(map(repr, unknown))}. Known are {', '.join(known)}, and all of them as '{ALL}'"
         raise ConfigurationError(msg)

@@ -35,6 +35,7 @@ PLACES_AND_HABITS = (
     "check_dataset",
     "main_process",
     "figures",
+    "keep_masks",
 )
 """Keys of the top level that may differ between two runs which count as the same."""
 

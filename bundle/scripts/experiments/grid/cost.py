@@ -12,6 +12,7 @@ from monai.bundle import ConfigParser
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from ...domain.errors import MTINetError
 from ...domain.phases import PHASES
 from ...domain.writing import replace_when_written
 
@@ -46,7 +47,7 @@ def _gflops(network: nn.Module, size: int) -> float | None:
     try:
         with torch.no_grad(), counter:
             network.eval()(*inputs)
-    except (RuntimeError, TypeError, ValueError) as error:
+    except (RuntimeError, TypeError, ValueError, MTINetError) as error:
         print(f"operations not counted: {error}", file=sys.stderr)
         return None
     return counter.get_total_flops() / 1e9

@@ -12,13 +12,12 @@ from tempfile import TemporaryDirectory
 
 from tqdm import tqdm
 
-from ...domain.classes import NO_LESION
 from ...domain.errors import RunError
 from ...studies.subjects_table import SUBJECTS_FILE
 from .arms import Arm
 from .configs import compose
 from .launcher import Ended
-from .parts import Subject, parts_of
+from .parts import parts_of, spread
 from .plan import Dataset, Run
 from .run_folder import DONE, RunFolder
 from .task import Task, last_lines, launcher_for
@@ -160,9 +159,9 @@ def _miniature(run: Run, folder: Path) -> Dataset:
     subjects = {subject.case: subject for subject in run.dataset.subjects}
     parts = run.parts
     few = [
-        *_spread([subjects[case] for case in parts.training], _TRAINING_SUBJECTS),
-        *_spread([subjects[case] for case in parts.validation], _OTHER_SUBJECTS),
-        *(_spread([subjects[case] for case in parts.scored], _OTHER_SUBJECTS) if parts.split == "test" else []),
+        *spread([subjects[case] for case in parts.training], _TRAINING_SUBJECTS),
+        *spread([subjects[case] for case in parts.validation], _OTHER_SUBJECTS),
+        *(spread([subjects[case] for case in parts.scored], _OTHER_SUBJECTS) if parts.split == "test" else []),
     ]
     if not folder.exists():
         folder.mkdir()
@@ -179,19 +178,6 @@ def _miniature(run: Run, folder: Path) -> Dataset:
             writer.writeheader()
             writer.writerows(row for row in rows if row["case"].strip() in names)
     return Dataset(folder, tuple(few), {run.fold: parts_of(few, run.fold)})
-
-
-def _spread(subjects: Sequence[Subject], count: int) -> list[Subject]:
-    """A few subjects, those with a lesion first, of each class in turn."""
-    by_class: dict[str, list[Subject]] = {}
-    for subject in subjects:
-        by_class.setdefault(subject.tumour_class, []).append(subject)
-    ranked = [
-        (subject.tumour_class in ("", NO_LESION), place, subject)
-        for same in by_class.values()
-        for place, subject in enumerate(same)
-    ]
-    return [subject for _, _, subject in sorted(ranked, key=lambda each: each[:2])[:count]]
 
 
 def _slots(run: Run, cpus: int | None) -> int:

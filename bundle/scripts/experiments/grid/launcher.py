@@ -60,12 +60,14 @@ class Launcher:
         root: working directory of the commands, from which ``scripts`` is imported too.
         threads: each command's.
         fork: whether commands are forks of a process with the libraries imported; else each starts afresh.
+        preload: modules of that process.
     """
 
-    def __init__(self, root: str | Path, *, threads: int, fork: bool) -> None:
+    def __init__(self, root: str | Path, *, threads: int, fork: bool, preload: Sequence[str] = PRELOADED) -> None:
         self.root = Path(root)
         self.threads = threads
         self.fork = fork
+        self.preload = preload
         self._process: subprocess.Popen | None = None
 
     def run(self, module: str, arguments: Sequence[str], log: Path, *, lock: int | None = None) -> Ended:
@@ -115,7 +117,12 @@ class Launcher:
             "MKL_NUM_THREADS": threads,
             "OPENBLAS_NUM_THREADS": threads,
         }
-        options = {"descriptor": theirs.fileno(), "parent": os.getpid(), "fork": self.fork}
+        options = {
+            "descriptor": theirs.fileno(),
+            "parent": os.getpid(),
+            "fork": self.fork,
+            "preload": list(self.preload),
+        }
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", __name__, json.dumps(options)],
@@ -131,11 +138,11 @@ def _visible_gpus() -> str | None:
     return os.environ.get("CUDA_VISIBLE_DEVICES")
 
 
-def _serve(descriptor: int, parent: int, fork: bool) -> dict[str, Any] | None:
+def _serve(descriptor: int, parent: int, fork: bool, preload: Sequence[str]) -> dict[str, Any] | None:
     """Start a child for every request; returns only in a child, with its request."""
     _die_with(parent)
     if fork:
-        for name in PRELOADED:
+        for name in preload:
             with contextlib.suppress(ImportError):
                 importlib.import_module(name)
         # What the children share must not be copied because their garbage collectors look at it.

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...domain.classes import CLASSES
+from ...domain.classes import CLASSES, NO_LESION
 from ...domain.errors import ConfigurationError, DatasetError
 from ...studies.layout import read_dataset, training_part, validation_part
 from ...studies.subjects_table import SUBJECTS_FILE
@@ -128,6 +128,19 @@ def require_classes(subjects: Sequence[Subject], parts: Parts, dataset_dir: str 
             "that it trains on: no arm could learn to tell the classes apart. Add subjects, or deal the folds by class"
         )
         raise DatasetError(msg)
+
+
+def spread(subjects: Sequence[Subject], count: int) -> list[Subject]:
+    """A few subjects, those with a lesion first, of each class in turn."""
+    by_class: dict[str, list[Subject]] = {}
+    for subject in subjects:
+        by_class.setdefault(subject.tumour_class, []).append(subject)
+    ranked = [
+        (subject.tumour_class in ("", NO_LESION), place, subject)
+        for same in by_class.values()
+        for place, subject in enumerate(same)
+    ]
+    return [subject for _, _, subject in sorted(ranked, key=lambda each: each[:2])[:count]]
 
 
 def _require_table(root: Path) -> Path:

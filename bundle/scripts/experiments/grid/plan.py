@@ -9,11 +9,21 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from ...domain.classes import NO_LESION
 from ...domain.errors import ConfigurationError
 from ...studies.subjects_table import SUBJECTS_FILE
 from .arms import CONFIGS, Arm
 from .configs import as_text, compose, differences, from_text
-from .parts import Parts, Subject, liver_subjects, other_subjects, parts_of, require_classes, require_folds
+from .parts import (
+    Parts,
+    Subject,
+    liver_subjects,
+    other_subjects,
+    parts_of,
+    require_classes,
+    require_folds,
+    spread,
+)
 from .run_folder import RunFolder
 from .task import Task
 
@@ -47,6 +57,7 @@ class Settings:
         cpus_per_task: threads of a run.
         gpus_per_task: GPUs of a run, a share of one where several runs fit on it.
         keep_checkpoints: whether finished runs keep them.
+        keep_masks: of how many scored studies a run keeps the masks, for pictures; the same of every arm.
         min_free_mb: no run starts with less room on the disk.
     """
 
@@ -56,6 +67,7 @@ class Settings:
     cpus_per_task: int = 1
     gpus_per_task: float = 0.0
     keep_checkpoints: bool = False
+    keep_masks: int = 6
     min_free_mb: float = 1024.0
 
 
@@ -120,6 +132,7 @@ class Run:
             # The same arithmetic for every arm, whether or not another engine could run it.
             "backend": "torch",
             "figures": False,
+            "keep_masks": list(self._pictured),
         }
         said |= {"split": "test"} if self.parts.split == "test" else {"fold": self.fold}
         known = compose(self.arm, self.arm.evaluate, {})
@@ -149,6 +162,13 @@ class Run:
             keep_checkpoints=settings.keep_checkpoints,
             min_free_mb=settings.min_free_mb,
         )
+
+    @property
+    def _pictured(self) -> list[str]:
+        """The first scored subjects with a lesion, of the classes in turn."""
+        scored = set(self.parts.scored)
+        with_lesion = [s for s in self.dataset.subjects if s.case in scored and s.tumour_class not in ("", NO_LESION)]
+        return [subject.case for subject in spread(with_lesion, self.settings.keep_masks)]
 
     @property
     def _overrides(self) -> dict[str, Any]:

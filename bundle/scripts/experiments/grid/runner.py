@@ -47,6 +47,7 @@ def run_grid(
     gpus_per_task: float = 0.0,
     retries: int = 1,
     keep_checkpoints: bool | str = False,
+    keep_masks: int = 6,
     min_free_mb: float = 1024.0,
     dry_run: bool | str = False,
 ) -> None:
@@ -68,6 +69,7 @@ def run_grid(
         gpus_per_task: GPUs of a run, or a share of one.
         retries: how often a run is begun again that crashed.
         keep_checkpoints: whether finished runs keep them.
+        keep_masks: of how many scored studies a run keeps the masks, for pictures.
         min_free_mb: no run starts with less room on the disk.
         dry_run: print what would be run, with an estimate of its time and memory, and run nothing.
 
@@ -83,6 +85,7 @@ def run_grid(
         cpus_per_task=cpus_per_task,
         gpus_per_task=gpus_per_task,
         keep_checkpoints=is_on(keep_checkpoints),
+        keep_masks=keep_masks,
         min_free_mb=min_free_mb,
     )
     datasets = _open_datasets(chosen, numbers, dataset_dir, other_datasets or {})
@@ -159,7 +162,7 @@ class _Scheduler:
         self._going: dict[Any, Run] = {}
         self._submit_ready()
         while self._going:
-            self.bar.set_postfix(going=len(self._going), failed=len(self._failed))
+            self.bar.set_postfix(failed=len(self._failed))
             (ended,), _ = self.ray.wait(list(self._going), num_returns=1)
             self._settle(self._going.pop(ended), self._outcome(ended))
             self._submit_ready()
