@@ -6,6 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
 
@@ -244,7 +245,7 @@ def by_subject(run: Run, column: Column) -> dict[str, float]:
         value = column.value(row)
         if value is not None:
             values[row["case"]].append(column.scale * value)
-    return {case: float(np.mean(found)) for case, found in values.items()}
+    return {case: fmean(found) for case, found in values.items()}
 
 
 def _by_fold(runs: Iterable[Run], column: Column) -> Folds:
@@ -252,9 +253,7 @@ def _by_fold(runs: Iterable[Run], column: Column) -> Folds:
     for run in runs:
         for case, value in by_subject(run, column).items():
             seeds[run.fold][case].append(value)
-    return {
-        fold: {case: float(np.mean(values)) for case, values in subjects.items()} for fold, subjects in seeds.items()
-    }
+    return {fold: {case: fmean(values) for case, values in subjects.items()} for fold, subjects in seeds.items()}
 
 
 def _over_folds(folds: Folds) -> dict[str, float]:
@@ -263,7 +262,7 @@ def _over_folds(folds: Folds) -> dict[str, float]:
     for subjects in folds.values():
         for case, value in subjects.items():
             values[case].append(value)
-    return {case: float(np.mean(found)) for case, found in values.items()}
+    return {case: fmean(found) for case, found in values.items()}
 
 
 def _std(values: np.ndarray) -> float:

@@ -102,7 +102,7 @@ def draw_training(runs: Mapping[str, Sequence[Run]]) -> Figure | None:
     }
     if not scored:
         return None
-    figure, panels = _panels(len(scored), width=2.3, height=1.8)
+    figure, panels = _panels(len(scored), width=2.3, height=1.95)
     for axes, (name, curves) in zip(panels, scored.items(), strict=True):
         reasons = [run.not_converged for run in runs[name]]
         last = max(epoch for curve in curves for epoch, _ in curve)
@@ -111,7 +111,8 @@ def draw_training(runs: Mapping[str, Sequence[Run]]) -> Figure | None:
             axes.plot(
                 *zip(*curve, strict=True), color=_DOES_NOT if any(reasons) else _COUNTS, linewidth=1.0, marker="."
             )
-        axes.set_title(f"{name}{' (not converged)' * any(reasons)}", fontsize=8.5, color=INK)
+        title = f"{name}{' (not converged)' * any(reasons)}"
+        axes.set_title(title.replace(" (", "\n("), fontsize=8.5, color=INK)
         axes.set_xlabel("epoch", fontsize=7.5, color=MUTED)
         axes.grid(alpha=0.25, linewidth=0.6)
         _tidy(axes)
