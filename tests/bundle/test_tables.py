@@ -49,7 +49,6 @@ def test_tables_of_a_real_run(bundle, scored, cohort, tmp_path):
     assert "not converged (only 1 epoch)" in text
     assert "| UNet | missing | 77.34 |" in text
     assert re.search(r"\| MTI-Net \| \d+\.\d\d", text)
-    assert (tmp_path / "out" / "figures" / "examples.png").exists()
 
 
 def test_detectable_by_a_real_evaluation(bundle, scored, tmp_path):

@@ -201,7 +201,7 @@ def kept(grid, dataset_dir, row, arms, case="liver-01"):
 def test_figure_3_shows_the_masks_that_were_kept(grid, row, dataset_dir, output):
     kept(grid, dataset_dir, row, ("mti_net", "unet"))
     build_tables(str(grid.root), str(output), dataset_dir=str(dataset_dir))
-    assert (output / "figures" / "examples.png").stat().st_size > 10_000
+    assert (output / "figures" / "examples-segmentation.png").stat().st_size > 10_000
     assert "Fig. 3. Examples" in (output / "tables.html").read_text()
 
 

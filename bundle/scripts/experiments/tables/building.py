@@ -15,10 +15,10 @@ from .arms import Arm, apart, read_arms
 from .cells import Filled, fill, rows_of
 from .confusion import Confusion, confusion_of
 from .costs import cost_of
-from .declaration import TABLE_KEYS, TABLES
+from .declaration import LIVER, TABLE_KEYS, TABLES
 from .examples import draw_examples, read_examples
 from .figures import draw_confusions, draw_means, draw_training
-from .page import Page, write_page
+from .page import EXAMPLES, Page, write_page
 from .runs import Grid, Run, read_grid, require_one_dataset
 from .views import cost_row, view
 
@@ -52,7 +52,7 @@ def build_tables(
     shown = {key: arm for key, arm in arms.items() if grid.runs.get(key)}
     warnings = list(_warnings(arms, grid))
     figures, confusions = _figures(filled, shown, grid)
-    examples = _examples(shown, grid, dataset_dir, warnings)
+    examples = _examples(filled, grid, dataset_dir, warnings)
     costs = {name: cost_of(grid.runs[key]) for key, name in apart(shown).items()}
     output = Path(output_dir)
     _write_csv(filled, confusions, costs, grid, output)
@@ -62,7 +62,7 @@ def build_tables(
             facts=_facts(arms, grid),
             warnings=warnings,
             tables=views,
-            figures=figures | ({} if examples is None else {"examples": examples}),
+            figures=figures | examples,
             costs=[cost_row(name, cost) for name, cost in costs.items()],
         ),
         output,
@@ -101,17 +101,18 @@ def _figures(
     return {name: figure for name, figure in drawn.items() if figure is not None}, confusions
 
 
-def _examples(shown: Mapping[str, Arm], grid: Grid, dataset_dir: str | None, warnings: list[str]) -> Figure | None:
-    """Fig. 3, or a warning that says what it lacks: the tables do not wait for a picture."""
+def _examples(tables: Sequence[Filled], grid: Grid, dataset_dir: str | None, warnings: list[str]) -> dict[str, Figure]:
+    """Fig. 3, a picture a table, or a warning that says what it lacks: the tables do not wait for a picture."""
     if dataset_dir is None:
         warnings.append("Fig. 3 is left out: give --dataset_dir, the liver studies that the runs were scored on")
-        return None
-    liver = [arm for table in TABLES if table.dataset == "liver" for arm in rows_of(table, shown) if arm.key in shown]
-    in_order = list({arm.key: arm for arm in liver}.values())
-    examples = read_examples(in_order, grid, dataset_dir)
+        return {}
+    of_dataset = [each for each in tables if each.table.dataset == LIVER]
+    arms = {arm.key: arm for each in of_dataset for arm in each.arms}
+    examples = read_examples(list(arms.values()), grid, dataset_dir)
     if not examples:
         warnings.append("Fig. 3 is left out: no run kept a mask. Evaluate with --keep_masks \"['CASE']\"")
-    return draw_examples(examples, [arm.name for arm in in_order])
+    drawn = {f"{EXAMPLES}{each.table.key}": draw_examples(examples, each.arms) for each in of_dataset}
+    return {name: figure for name, figure in drawn.items() if figure is not None}
 
 
 def _write_csv(

@@ -17,6 +17,9 @@ AMOUNT, SHARE = "amount", "share"
 
 REFERENCE = "mti_net"
 
+LIVER = "liver"
+"""The dataset of the four-phase studies."""
+
 
 @dataclass(frozen=True)
 class Column:
@@ -67,7 +70,7 @@ class Table:
     arms: tuple[str, ...]
     columns: tuple[Column, ...]
     reference: str | None = REFERENCE
-    dataset: str = "liver"
+    dataset: str = LIVER
     confusion: bool = False
     note: str = ""
     entry: str = ""

@@ -33,7 +33,7 @@ class Example:
 
     Args:
         study: with its label.
-        masks: ``(X, Y, Z)`` bool by arm's name, and the subject's Dice.
+        masks: ``(X, Y, Z)`` bool by arm's key, and the subject's Dice.
     """
 
     study: Study
@@ -66,40 +66,39 @@ def read_examples(arms: Sequence[Arm], grid: Grid, dataset_dir: str | Path) -> l
     if kept and not known:
         msg = f"{dataset_dir}: has no label of {sorted(kept)[0]}, whose masks the runs kept. Give their dataset_dir"
         raise DatasetError(msg)
-    names = {arm.key: arm.name for arm in arms}
     examples = []
     for case in known[:MAX_SUBJECTS]:
         study = read_study(cases[case])
-        masks = {names[key]: (read_mask(path, study) > 0, _dice(run, case)) for key, (run, path) in kept[case].items()}
+        masks = {key: (read_mask(path, study) > 0, _dice(run, case)) for key, (run, path) in kept[case].items()}
         examples.append(Example(study, masks))
     return examples
 
 
-def draw_examples(examples: Sequence[Example], names: Sequence[str]) -> Figure | None:
+def draw_examples(examples: Sequence[Example], arms: Sequence[Arm]) -> Figure | None:
     """Draw subjects by row and systems by column: arterial phase, true outline dashed white, predicted one orange.
 
     Args:
         examples: the subjects.
-        names: of the arms, in order; those without any mask are left out.
+        arms: of a table, in order; those without any mask are left out.
 
     Returns:
-        The figure; None without any mask.
+        The figure; None where fewer than two systems have masks.
     """
-    shown = [name for name in names if any(name in example.masks for example in examples)]
-    if not shown:
+    shown = [arm for arm in arms if any(arm.key in example.masks for example in examples)]
+    if len(shown) < 2:
         return None
     figure = blank(1.75 * len(shown), 1.9 * len(examples) + 0.3)
     panels = figure.subplots(len(examples), len(shown), squeeze=False)
     for row, (example, row_of_panels) in enumerate(zip(examples, panels, strict=True)):
-        for axes, name in zip(row_of_panels, shown, strict=True):
-            _draw(axes, example, name)
+        for axes, arm in zip(row_of_panels, shown, strict=True):
+            _draw(axes, example, arm.key)
             if row == 0:
-                axes.set_title(name, fontsize=9, color=INK)
+                axes.set_title(arm.name, fontsize=9, color=INK)
         row_of_panels[0].set_ylabel(example.study.case, fontsize=8, color=MUTED)
     return figure
 
 
-def _draw(axes: Axes, example: Example, name: str) -> None:
+def _draw(axes: Axes, example: Example, key: str) -> None:
     axes.set_xticks([])
     axes.set_yticks([])
     axes.spines[:].set_visible(False)
@@ -113,10 +112,10 @@ def _draw(axes: Axes, example: Example, name: str) -> None:
     aspect = pixel_mm[1] / pixel_mm[0]
     axes.imshow(as_seen(image), cmap="gray", vmin=low, vmax=high, aspect=aspect, interpolation="bilinear")
     axes.contour(as_seen(truth[box]), levels=[0.5], colors=_TRUE, linewidths=1.0, linestyles="dashed")
-    if name not in example.masks:
+    if key not in example.masks:
         axes.set_xlabel("no mask kept", fontsize=8, color=MUTED)
         return
-    mask, dice = example.masks[name]
+    mask, dice = example.masks[key]
     predicted = np.take(mask, index, study.slice_axis)[box]
     if predicted.any():
         axes.contour(as_seen(predicted), levels=[0.5], colors=_PREDICTED, linewidths=1.4)

@@ -15,6 +15,7 @@ from ...domain.writing import replace_when_written
 from .views import COMPARISON_HEADINGS, COST_HEADINGS, REPORTED, TableView
 
 MARKDOWN_FILE, HTML_FILE, FIGURES_FOLDER = "tables.md", "tables.html", "figures"
+EXAMPLES = "examples-"
 
 METHODS = (
     "A subject is the unit everywhere: its value is the mean over its seeds, then over the folds that scored it. "
@@ -45,7 +46,7 @@ class Page:
         facts: about the runs, by name.
         warnings: what a reader must know first, such as folders that were left out.
         tables: in order.
-        figures: pictures by name; a table's own are ``<key>`` and ``<key>-confusion``.
+        figures: pictures by name: ``training``, and a table's ``<key>``, ``<key>-confusion`` and ``examples-<key>``.
         costs: lines of ``COST_HEADINGS``.
     """
 
@@ -72,6 +73,7 @@ def write_page(page: Page, output_dir: Path) -> None:
             .render(
                 page=page,
                 pictures=shown,
+                has_examples=any(name.startswith(EXAMPLES) for name in shown),
                 reported=REPORTED,
                 comparison_headings=COMPARISON_HEADINGS,
                 cost_headings=COST_HEADINGS,
