@@ -49,7 +49,7 @@ def fail(folder):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (fail, r"unet/fold0/seed0: failed \(out of memory\)"),
+        (fail, r"unet/fold0/seed0: failed \(out of memory at line 3\)"),
         (remove("done.json"), "not finished"),
         (remove("per_subject.csv"), r"per_subject\.csv: cannot be read"),
         (truncate("per_subject.csv"), r"per_subject\.csv: cannot be read .*not as many cells"),

@@ -16,7 +16,7 @@ from .costs import Cost
 from .runs import Run
 from .views import REPORTED
 
-PROVENANCE = ("split", "commit", "dirty", "python", "started", "finished", "train_command")
+PROVENANCE = ("split", "commit", "dirty", "python", "started", "finished")
 
 
 def cell_lines(filled: Filled) -> list[dict[str, Any]]:

@@ -134,8 +134,9 @@ def read_run(folder: Path) -> Run:
     arm, fold, seed = _named(folder)
     label = f"{arm}/fold{fold}/seed{seed}"
     if (folder / "failed.json").exists() and not (folder / "done.json").exists():
-        reason = _read_json(folder / "failed.json").get("reason", "no reason given")
-        msg = f"{label}: failed ({str(reason).splitlines()[0] if reason else 'no reason given'})"
+        lines = str(_read_json(folder / "failed.json").get("reason") or "no reason given").splitlines()
+        # What it was, and the last line of its log, which says why.
+        msg = f"{label}: failed ({' '.join(dict.fromkeys((lines[0], lines[-1])))})"
         raise DatasetError(msg)
     if not (folder / "done.json").exists():
         msg = f"{label}: not finished. Start the grid again, it goes on"
