@@ -115,7 +115,7 @@ class Run:
             # The runner has checked it, once for all runs.
             "check_dataset": False,
             "tensorboard": False,
-            **self._overrides,
+            **self._overrides_of(self.arm.train),
         }
         if self.after is not None:
             said["init_ckpt"] = str(RunFolder(self.settings.output_dir / "runs" / self.after).model)
@@ -135,8 +135,7 @@ class Run:
             "keep_masks": list(self._pictured),
         }
         said |= {"split": "test"} if self.parts.split == "test" else {"fold": self.fold}
-        known = compose(self.arm, self.arm.evaluate, {})
-        return said | {key: value for key, value in self._overrides.items() if key.split("#")[0] in known}
+        return said | self._overrides_of(self.arm.evaluate)
 
     def task(self) -> Task:
         """What a worker needs to know."""
@@ -170,9 +169,11 @@ class Run:
         with_lesion = [s for s in self.dataset.subjects if s.case in scored and s.tumour_class not in ("", NO_LESION)]
         return [subject.case for subject in spread(with_lesion, self.settings.keep_masks)]
 
-    @property
-    def _overrides(self) -> dict[str, Any]:
-        return {**self.settings.overrides, **self.settings.arm_overrides.get(self.arm.key, {})}
+    def _overrides_of(self, base: Path) -> dict[str, Any]:
+        """The overrides that mean something to a config: one of the training alone is none of the evaluation's."""
+        overrides = {**self.settings.overrides, **self.settings.arm_overrides.get(self.arm.key, {})}
+        known = compose(self.arm, base, {})
+        return {key: value for key, value in overrides.items() if _top(key) in known}
 
 
 def open_dataset(path: Path, folds: Sequence[int], *, liver: bool) -> Dataset:
@@ -206,13 +207,22 @@ def plan_runs(
     """All runs; every arm's first fold and seed come first, so that whatever is stopped early has compared them all.
 
     Raises:
-        ConfigurationError: a dataset that an arm needs was not given.
+        ConfigurationError: a dataset that an arm needs was not given, an overlay does not fit, or no arm has
+            an overridden key.
     """
+    known = {key for arm in arms for base in (arm.train, arm.evaluate) for key in compose(arm, base, {})}
+    asked = [*settings.overrides, *(key for arm in arms for key in settings.arm_overrides.get(arm.key, {}))]
+    if unknown := [key for key in asked if _top(key) not in known]:
+        msg = f"overrides: no arm's config has the key {', '.join(map(repr, unknown))}. Correct it"
+        raise ConfigurationError(msg)
     for arm in arms:
         if arm.dataset not in datasets:
             msg = f"arm {arm.key} needs a {arm.dataset} dataset: give --{arm.dataset}_dataset_dir, or leave the arm out"
             raise ConfigurationError(msg)
-    return [Run(arm, fold, seed, datasets[arm.dataset], settings) for seed in seeds for fold in folds for arm in arms]
+    runs = [Run(arm, fold, seed, datasets[arm.dataset], settings) for seed in seeds for fold in folds for arm in arms]
+    for run in runs[: len(arms)]:
+        run.task()  # a config that cannot be put together is known before anything runs
+    return runs
 
 
 def require_same_settings(runs: Sequence[Run]) -> None:
@@ -235,6 +245,11 @@ def require_same_settings(runs: Sequence[Run]) -> None:
                     "Give another --output_dir, the settings of then, or remove that folder to run it anew"
                 )
                 raise ConfigurationError(msg)
+
+
+def _top(key: str) -> str:
+    """The top-level key of a config id such as ``network_def#widths`` or ``network_def::widths``."""
+    return key.replace("::", "#").split("#")[0].lstrip("+")
 
 
 def _arguments(run_id: str, base: Path, overlay: Path, said: Mapping[str, Any]) -> tuple[str, ...]:
