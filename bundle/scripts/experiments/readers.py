@@ -74,7 +74,7 @@ class Reader(nn.Module):
         self.register_buffer("image_size", torch.zeros((), dtype=torch.int64))
 
     def fit(self, features: np.ndarray, is_hcc: np.ndarray, *, seed: int) -> None:
-        """Learn from subjects with a lesion, ``(N, F)`` and ``(N,)`` bool; a reader with a fixed rule learns nothing."""
+        """Learn from subjects with a lesion, ``(N, F)`` and ``(N,)`` bool; a fixed rule learns nothing."""
 
     def probability_hcc(self, study: Study) -> float:
         """Of a study with a lesion in its label."""

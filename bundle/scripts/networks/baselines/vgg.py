@@ -16,10 +16,15 @@ class VGG16(WholeSliceNetwork):
         task: as of ``WholeSliceNetwork``.
         classes: likewise.
         pretrained: start from ImageNet weights.
+        mlp_ratio: outputs of the first wide layer over those of the second, 4096; ImageNet's weights are for 1.
     """
 
     batch_statistics = False
 
-    def __init__(self, *, task: str, classes: int = len(CLASSES), pretrained: bool = False) -> None:
+    def __init__(
+        self, *, task: str, classes: int = len(CLASSES), pretrained: bool = False, mlp_ratio: float = 1.0
+    ) -> None:
         super().__init__(task=task, classes=classes)
-        self.backbone = timm_backbone("vgg16", outputs=self.outputs, pretrained=pretrained, drop_rate=0.5)
+        self.backbone = timm_backbone(
+            "vgg16", outputs=self.outputs, pretrained=pretrained, drop_rate=0.5, mlp_ratio=mlp_ratio
+        )

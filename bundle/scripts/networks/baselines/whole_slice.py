@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import timm
 from torch import Tensor, nn
@@ -67,22 +68,20 @@ class WholeSliceNetwork(SliceNetwork):
         return {self.task: self.backbone(image).float()}
 
 
-def timm_backbone(name: str, *, outputs: int, pretrained: bool, drop_rate: float = 0.0) -> nn.Module:
+def timm_backbone(name: str, *, outputs: int, pretrained: bool, **options: Any) -> nn.Module:
     """A network of timm with one input channel a phase.
 
     Args:
         name: in timm.
         outputs: of the last layer.
         pretrained: start from ImageNet weights, the first layer's repeated over the phases; timm downloads them.
-        drop_rate: dropout before the last layers.
+        options: of that network in timm.
 
     Raises:
         ConfigurationError: the weights cannot be had.
     """
     try:
-        return timm.create_model(
-            name, pretrained=pretrained, in_chans=len(PHASES), num_classes=outputs, drop_rate=drop_rate
-        )
+        return timm.create_model(name, pretrained=pretrained, in_chans=len(PHASES), num_classes=outputs, **options)
     except (OSError, RuntimeError) as error:
         raise no_imagenet_weights(name, error) from error
 
