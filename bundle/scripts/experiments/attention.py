@@ -183,15 +183,14 @@ def draw_attention(found: Sequence[CaseAttention]) -> Figure:
     figure = Figure(figsize=(9.6, 0.7 + 2.7 * blocks), dpi=110, facecolor="white", layout="constrained")
     FigureCanvasAgg(figure)
     panels = figure.subplots(blocks, 3, squeeze=False)
-    highest = float(np.nanmax([right, wrong]))
-    widest = max(0.01, float(np.nan_to_num(np.abs(wrong - right)).max()))
+    shown = ((right, _EVEN), (wrong, _EVEN), (wrong - right, 0.0))
+    widest = [max(0.01, float(np.nan_to_num(np.abs(values - middle)).max())) for values, middle in shown]
+    # Right and wrong cases in one range of colours.
+    widest[:2] = [max(widest[:2])] * 2
     titles = (f"right (n = {len(groups[0])})", f"wrong (n = {len(groups[1])})", "wrong - right")
     for block, axes_of_block in enumerate(panels):
-        shown = zip(axes_of_block, titles, (right, wrong, wrong - right), strict=True)
-        for place, (axes, title, values) in enumerate(shown):
-            signed = place == 2
-            limits = {"vmin": -widest, "vmax": widest} if signed else {"vmin": 0.0, "vmax": highest}
-            _draw_matrix(axes, values[block], "RdBu_r" if signed else "Blues", limits, signed=signed)
+        for place, (axes, title, (values, middle)) in enumerate(zip(axes_of_block, titles, shown, strict=True)):
+            _draw_matrix(axes, values[block], middle=middle, widest=widest[place])
             axes.set_title(f"Block {block + 1}, {title}", fontsize=9.5, color=INK)
         axes_of_block[0].set_ylabel("tokens of", fontsize=8.5, color=MUTED)
     for axes in panels[-1]:
@@ -200,15 +199,15 @@ def draw_attention(found: Sequence[CaseAttention]) -> Figure:
     return figure
 
 
-def _draw_matrix(axes: Axes, values: np.ndarray, colours: str, limits: dict[str, float], *, signed: bool) -> None:
-    axes.imshow(np.ma.masked_invalid(values), cmap=colours, **limits)
+def _draw_matrix(axes: Axes, values: np.ndarray, *, middle: float, widest: float) -> None:
+    axes.imshow(np.ma.masked_invalid(values), cmap="RdBu_r", vmin=middle - widest, vmax=middle + widest)
     names = [PHASE_NAMES[phase].replace("-", "-\n", 1) for phase in PHASES]
     axes.set_xticks(range(len(PHASES)), names, fontsize=7)
     axes.set_yticks(range(len(PHASES)), names, fontsize=7)
     for (row, column), value in np.ndenumerate(values):
         if np.isfinite(value):
-            dark = abs(value) > 0.6 * limits["vmax"]
-            text = f"{value:+.3f}" if signed else f"{value:.2f}"
+            dark = abs(value - middle) > 0.7 * widest
+            text = f"{value:.2f}" if middle else f"{value:+.3f}"
             axes.text(column, row, text, ha="center", va="center", fontsize=7.5, color="white" if dark else INK)
         else:
             axes.text(column, row, "none", ha="center", va="center", fontsize=7, color=MUTED)
