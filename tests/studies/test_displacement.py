@@ -127,7 +127,9 @@ def test_places_go_where_the_motion_takes_them_and_back(motion):
     assert np.linalg.norm(forth(places) - places, axis=1).max() > 5
     np.testing.assert_allclose(displacement.to_phase(places), forth(places), atol=close_mm)
     np.testing.assert_allclose(displacement.to_reference(forth(places)), places, atol=close_mm + 0.02)
+    inverse = displacement.inverse(SHAPE, affine)
     inner = places_of(SHAPE, affine, margin=0.25)
+    np.testing.assert_allclose(inverse.to_phase(inner), back(inner), atol=2 * close_mm + 0.02)
     np.testing.assert_allclose(displacement.to_reference(inner), back(inner), atol=close_mm + 0.02)
 
 

@@ -181,7 +181,7 @@ def test_a_small_lesion_keeps_its_volume_and_its_place(radius_mm):
         centres = [apply_affine(affine, ndimage.center_of_mass(each)) for each in (lesion, moved)]
         assert np.linalg.norm(centres[1] - centres[0] - shift_mm) < 2.0
         back = mask_on_reference(moved, affine, shape=SHAPE, target=affine, displacement=by(*shift_mm))
-        assert dice(back > 0, lesion > 0) > 0.8
+        assert dice(back > 0, lesion > 0) > 0.6  # of a few voxels
 
 
 def test_speckle_moves_as_one_and_in_time():

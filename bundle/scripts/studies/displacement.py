@@ -53,15 +53,23 @@ class Displacement:
             registered: from ``register``.
             affine: of the fixed grid, voxel to RAS world, mm.
         """
-        field, last = registered.field_mm, np.array(registered.image.shape) - 1
-        extents_mm = last * np.linalg.norm(affine[:3, :3], axis=0)
-        nodes = [
-            np.linspace(0, n, max(2, int(np.ceil(mm / NODE_MM)) + 1)) for n, mm in zip(last, extents_mm, strict=True)
-        ]
+        field, nodes = registered.field_mm, _nodes(registered.image.shape, affine)
         for axis, (at, step) in enumerate(zip(nodes, registered.steps, strict=True)):
             weights = linear_weights(at / step, field.shape[axis])
             field = np.moveaxis(np.tensordot(weights, field, axes=(1, axis)), 0, axis)
         return cls(field.astype(np.float32), affine @ np.diag([*(at[1] for at in nodes), 1.0]))
+
+    def inverse(self, shape: tuple[int, int, int], affine: np.ndarray) -> Displacement:
+        """The way from the phase to the reference, known on nodes of the phase's own grid.
+
+        Args:
+            shape: of that grid.
+            affine: likewise.
+        """
+        nodes = _nodes(shape, affine)
+        places_mm = apply_affine(affine, np.stack(np.meshgrid(*nodes, indexing="ij"), axis=-1))
+        field = self.to_reference(places_mm) - places_mm
+        return Displacement(field.astype(np.float32), affine @ np.diag([*(at[1] for at in nodes), 1.0]))
 
     def to_phase(self, places_mm: np.ndarray) -> np.ndarray:
         """Places of the reference, ``(..., 3)``, in the phase."""
@@ -125,3 +133,10 @@ class Displacement:
         index = apply_affine(np.linalg.inv(self.affine), places_mm).reshape(-1, 3).T
         along = (ndimage.map_coordinates(c, index, order=1, mode="nearest") for c in np.moveaxis(self.field_mm, -1, 0))
         return np.stack(list(along), axis=-1).reshape(np.shape(places_mm))
+
+
+def _nodes(shape: tuple[int, int, int], affine: np.ndarray) -> list[np.ndarray]:
+    """Voxel coordinates along each axis of a grid, the outermost voxels' included, ``NODE_MM`` apart or less."""
+    last = np.array(shape) - 1
+    extents_mm = last * np.linalg.norm(affine[:3, :3], axis=0)
+    return [np.linspace(0, n, max(2, int(np.ceil(mm / NODE_MM)) + 1)) for n, mm in zip(last, extents_mm, strict=True)]

@@ -23,6 +23,9 @@ _MOST_LESIONS = 200
 _AROUND = 3
 """Voxels around a lesion in which its outline may come to lie."""
 
+_SMOOTH_VOXELS = 0.5
+"""Voxels make steps of an outline, and all steps of one face would move together, or not at all."""
+
 _BEYOND_MM = np.float32(1024.0)
 """Deeper than any lesion."""
 
@@ -129,8 +132,10 @@ class _Move:
         around = np.pad(lesion, _AROUND)
         own, spacing_mm = _corner(own, (slice(-_AROUND, None),) * 3), np.linalg.norm(own[:3, :3], axis=0)
         inwards, outwards = (ndimage.distance_transform_edt(part, spacing_mm) for part in (around, ~around))
+        half_mm = spacing_mm.min() / 2  # the outline runs between the voxels' centres
+        depth_mm = ndimage.gaussian_filter(np.where(around, inwards - half_mm, half_mm - outwards), _SMOOTH_VOXELS)
         # What the resampling does not reach becomes 0, which must be far outside.
-        depth_mm = (inwards - outwards + _BEYOND_MM).astype(np.float32)
+        depth_mm = (depth_mm + _BEYOND_MM).astype(np.float32)
         return resample_displaced(depth_mm, own, shape, affine, field_mm, steps) - _BEYOND_MM
 
     def _index(self, places_mm: np.ndarray) -> np.ndarray:

@@ -20,6 +20,7 @@ import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
+from nibabel.affines import apply_affine
 
 from scripts.domain.errors import ConfigurationError, DatasetError, StudyError
 from scripts.domain.phases import PHASES
@@ -27,11 +28,15 @@ from scripts.domain.prediction import Prediction
 from scripts.engines.dicom_output import source_of
 from scripts.results.dicom.writing import write_dicom
 from scripts.results.lesions import analyse
+from scripts.studies import registration
 from scripts.studies.dicom import importing, study_import
 from scripts.studies.dicom.destination import Destination
 from scripts.studies.dicom.import_report import figure_file_name
 from scripts.studies.dicom.importing import ImportOutcome, import_studies
+from scripts.studies.dicom.record import displacement_file_name
 from scripts.studies.dicom.stack import Stack
+from scripts.studies.displacement import Displacement
+from scripts.studies.elastix import NoMotionFoundError
 from scripts.studies.integrity import check_dataset
 from scripts.studies.reading import read_study
 from scripts.studies.sources import find_cases
@@ -518,9 +523,48 @@ def test_registration_is_written_down_and_drawn(
     # The phantom breathes by up to 5 mm itself.
     assert moved["displacement_mm"]["median"] == pytest.approx(12.6, abs=5.0)
     about = tmp_path / "out" / "import" / case
-    pictures = [about / figure_file_name(phase) for phase in ("delayed", "portal_venous", "pre")]
-    assert sorted(about.iterdir()) == [about / "import.json", *pictures]
+    others = {phase: outcome.records[0]["phases"][phase]["registration"] for phase in PHASES if phase != "arterial"}
+    files = [figure_file_name(phase) for phase in others]
+    files += [displacement_file_name(phase) for phase, registered in others.items() if registered["method"] == "rigid"]
+    assert sorted(about.iterdir()) == sorted(about / name for name in ("import.json", *files))
     assert (tmp_path / "out" / "import_report.html").read_text().count("data:image/jpeg") == 3
+    # Where the record says, and without elastix: how the anatomy was moved.
+    record = json.loads((about / "import.json").read_text())
+    assert record["phases"]["arterial"]["registration"] is None
+    displacement = Displacement.read(about / record["phases"]["delayed"]["registration"]["displacement"])
+    liver = subject.liver
+    places_mm = apply_affine(liver.affine, np.argwhere(liver.array))
+    truth_mm = np.array([0.0, 4.0, 12.0]) + subject.phantom.truth["shifts_mm"][3]
+    off_mm = np.linalg.norm(displacement.to_phase(places_mm) - places_mm - truth_mm, axis=1)
+    assert np.median(off_mm) < 2.5  # voxels of 10 x 12 x 11 mm
+
+
+@pytest.mark.parametrize("why", ["nothing was registered", "it was dropped", "it has no inverse"])
+def test_without_a_registration_there_is_no_displacement(
+    why: str,
+    dicom_phantom: ModuleType,
+    sent: Callable[..., ImportOutcome],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    dicom_phantom.separate_series(
+        tmp_path / "in", subject=dicom_phantom.Subject(shifts_mm={"delayed": (0.0, 4.0, 12.0)})
+    )
+
+    def gives_up(*_: object, **__: object) -> None:
+        raise NoMotionFoundError("internal error")
+
+    if why == "it was dropped":
+        monkeypatch.setattr(registration, "find_motion", gives_up)
+    elif why == "it has no inverse":
+        monkeypatch.setattr(Displacement, "residual_mm", lambda _: 3.0)
+    outcome = sent(register="none" if why == "nothing was registered" else "rigid")
+    assert outcome.failed == ()
+    assert not list((tmp_path / "out").rglob("displacement*"))
+    moved = outcome.records[0]["phases"]["delayed"]["registration"]
+    assert moved is None if why == "nothing was registered" else moved["displacement"] is None
+    note = "the registration of delayed has no inverse: masks are not moved along it"
+    assert (note in outcome.records[0]["notes"]) == (why == "it has no inverse")
 
 
 def test_floating_point_intensities_stay_so(

@@ -43,6 +43,11 @@ def phase_record(
     }
 
 
+def displacement_file_name(phase: str) -> str:
+    """The file with the displacement of a phase (``studies.displacement``), beside the study's ``import.json``."""
+    return f"displacement_{phase}.nii.gz"
+
+
 def stack_record(stack: Stack) -> dict[str, Any]:
     """Which stack, by what a viewer shows of it."""
     columns, rows, slices = stack.shape

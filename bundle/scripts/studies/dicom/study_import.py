@@ -15,6 +15,8 @@ import numpy as np
 from ...domain.errors import ConfigurationError, StudyError
 from ...domain.phases import NOMINAL_TIMES_S, PHASES, REFERENCE_PHASE
 from ..case import Case, phase_file_name
+from ..displacement import LARGEST_RESIDUAL_MM, Displacement
+from ..registration import Registered
 from ..registration_figure import draw_registration
 from .alignment import Aligned, Volume, align, as_stored, read_phase
 from .destination import RECORD_FILE, SPLIT, Destination
@@ -22,7 +24,7 @@ from .exclusion import name_of
 from .import_report import figure_file_name
 from .pixels import is_philips, philips_scale_slope
 from .privacy import Sweep, identity, same_patient
-from .record import grid_record, left_records, phase_record, scanner
+from .record import displacement_file_name, grid_record, left_records, phase_record, scanner
 from .selection import Candidate, Selection, choose_phases
 from .stack import Frame, Stack
 from .stacks import stacks_of
@@ -108,10 +110,10 @@ def import_study(
     with destination.aside() as prepared:
         folder = Path(prepared)
         reference = read_phase(REFERENCE_PHASE, sources[REFERENCE_PHASE])
-        records = {}
+        records, displaced = {}, {}
         for index, phase in enumerate(PHASES):
             image, aligned = _on_reference(phase, sources[phase], reference, options.register)
-            _write_volume(image, reference.affine, folder / phase_file_name(case, index))
+            write_volume(image, reference.affine, folder / phase_file_name(case, index))
             covered, moved = (None, None) if aligned is None else (aligned.coverage, aligned.registration)
             records[phase] = phase_record(phase, selection.phases[phase], covered, moved, method=options.register)
             if covered is not None and covered.share < WHOLE_SHARE:
@@ -120,7 +122,11 @@ def import_study(
                 phase_name = phase.replace("_", "-")
                 figure = draw_registration(reference.data, reference.affine, aligned.unmoved, moved, phase=phase_name)
                 figure.savefig(folder / figure_file_name(phase), pil_kwargs={"quality": _JPEG_QUALITY})
-
+                displaced[phase] = displacement_file_name(phase)
+                if not _write_displacement(moved, reference.affine, folder / displaced[phase]):
+                    displaced[phase] = None
+                    if moved.method != "none":
+                        notes.append(f"the registration of {phase_name} has no inverse: masks are not moved along it")
         record = {
             "identity": identity(frames[0].header) if options.keep_identity else None,
             "scanner": scanner(sources),
@@ -131,6 +137,8 @@ def import_study(
         }
         # Their own names say nothing of the patient, whose name may be a part of them.
         record = {"case": case, "salt": destination.salt.fingerprint} | sweep.content(record)
+        for phase, name in displaced.items():
+            record["phases"][phase]["registration"]["displacement"] = name
         (folder / RECORD_FILE).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
         files = destination.add(folder, case, site=record["scanner"], times_s=times_s)
     known = tuple(nominal if time is None else time for time, nominal in zip(times_s, NOMINAL_TIMES_S, strict=True))
@@ -218,7 +226,26 @@ def _on_reference(phase: str, stack: Stack, reference: Volume, method: str) -> t
     return aligned.image, aligned
 
 
-def _write_volume(image: np.ndarray, affine: np.ndarray, file: Path) -> None:
+def _write_displacement(moved: Registered, affine: np.ndarray, file: Path) -> bool:
+    """Keep how a phase was moved; whether it was, and can be undone."""
+    if moved.method == "none":
+        return False
+    displacement = Displacement.of(moved, affine)
+    # What the registration refuses are folds in the body; those beside it are found here.
+    if displacement.residual_mm() > LARGEST_RESIDUAL_MM:
+        return False
+    displacement.write(file)
+    return True
+
+
+def write_volume(image: np.ndarray, affine: np.ndarray, file: Path) -> None:
+    """Write a volume as NIfTI, in mm and scanner coordinates.
+
+    Args:
+        image: ``(X, Y, Z)``.
+        affine: ``(4, 4)`` to RAS world, mm.
+        file: its ending says how it is packed.
+    """
     written = nib.Nifti1Image(image, affine)
     written.header.set_xyzt_units("mm", "sec")
     written.header.set_qform(affine, code="scanner", strip_shears=True)
