@@ -28,7 +28,7 @@ class ReaderClick:
     """One click of a reader.
 
     Args:
-        world_mm: where, RAS.
+        world_mm: where, RAS, in the reference phase.
         lesion: whether there is one, or none.
         tumour_class: of the lesion, where the reader said so.
     """
@@ -43,11 +43,13 @@ def read_clicks(request: Mapping[str, Any], study: OpenStudy, series: str | None
 
     MONAI Label's clients send voxels of the image that they show: OHIF of the series, 3D Slicer of the reference
     phase's file, which it downloaded. A DeepGrow client names the points ``foreground`` and ``background`` and the
-    class in ``label``; a DeepEdit client names them by class and ``background``.
+    class in ``label``; a DeepEdit client names them by class and ``background``. What was clicked on a phase that was
+    registered is followed to the reference.
 
     Args:
         request: ``foreground``, ``background``, ``hemangioma``, ``hcc``: lists of points ``[i, j, k]``; ``label``: the
-            class of ``foreground``, if it is one; ``points_in``: ``"voxels"``, or ``"mm"`` for RAS world.
+            class of ``foreground``, if it is one; ``points_in``: ``"voxels"``, or ``"mm"`` for RAS scanner
+            coordinates of the series.
         study: the case.
         series: the series that is shown; None is the reference phase's file.
 
@@ -64,12 +66,15 @@ def read_clicks(request: Mapping[str, Any], study: OpenStudy, series: str | None
     shape, affine = reference_grid(study)
     if series is not None:
         shape, affine = study.grid(series).shape, study.grid(series).affine
+    displacement = study.displacement(series)
     named = request.get("label")
     meant = {FOREGROUND: named if named in CLASSES else None, BACKGROUND: None, **{name: name for name in CLASSES}}
     clicks = []
     for key in POINT_LISTS:
         for point in _points(key, request.get(key)):
             world_mm = point if unit == MILLIMETRES else _to_world(key, point, shape, affine)
+            if displacement is not None:
+                world_mm = displacement.to_reference(np.array(world_mm)).tolist()
             clicks.append(ReaderClick(tuple(world_mm), lesion=key != BACKGROUND, tumour_class=meant[key]))
     if len(clicks) > _MOST:
         msg = f"{len(clicks)} points are more than {_MOST}"

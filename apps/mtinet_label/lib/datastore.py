@@ -21,6 +21,7 @@ from lib.labels.label import Label
 from lib.labels.sending import SegSender
 from lib.labels.store import LabelStore
 from lib.settings import Settings
+from lib.studies.dicom_cache import acquired_file
 from lib.studies.dicomweb import DicomwebSource
 from lib.studies.folder import FolderSource
 from lib.studies.sources import source_for
@@ -110,12 +111,17 @@ class StudyDatastore(Datastore):
     def get_image_uri(self, image_id: str) -> str:
         """File of the phase that a series shows, of the reference phase for a study; fetched if need be.
 
+        A phase that was registered comes as it was acquired: a mask that is drawn on it is taken for one of its series,
+        and answers about that series lie on it.
+
         Raises:
             UnknownError: no such study, or the series shows none of its phases.
         """
         address = self.source.resolve(image_id)
         study = self.source.open(address.case_id)
         study.grid(address.series)
+        if study.displacement(address.series) is not None:
+            return str(acquired_file(study, address.series))
         files = dict(zip(PHASES, study.case.phase_files, strict=True))
         return str(files[study.phase_of[address.series or study.reference]])
 
@@ -209,7 +215,8 @@ class StudyDatastore(Datastore):
 
         Args:
             image_id: of the study, or of the series that the mask was drawn on.
-            label_filename: NIfTI or NRRD on this machine, on any grid of the study's world.
+            label_filename: NIfTI or NRRD on this machine, on any grid in the scanner coordinates of that series; of a
+                study, in those of the reference phase.
             label_tag: ``final`` is a label; ``original`` is kept and never counts.
             label_info: may hold ``diagnosis``, ``reader``, ``note``, ``classes`` (class by voxel value) and
                 ``label_info`` (Slicer's list of segments).
@@ -222,9 +229,10 @@ class StudyDatastore(Datastore):
             BadRequestError: another tag, no usable mask, or a contradiction; see ``LabelStore.save``.
         """
         tag, info = _tag(label_tag), label_info or {}
-        study = self.source.open(self._case(image_id))
+        address = self.source.resolve(image_id)
+        study = self.source.open(address.case_id)
         content = Path(label_filename).read_bytes()
-        mask = read_mask(content, study, classes=info.get("classes"), names=info.get("label_info"))
+        mask = read_mask(content, study, address.series, classes=info.get("classes"), names=info.get("label_info"))
         if tag == ORIGINAL:
             self.labels.keep_original(study.case_id, mask, study)
         else:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from lib.errors import BadRequestError
-from lib.grids import nearest, reference_grid
+from lib.grids import from_series
 from lib.mask_values import segments_of, with_our_values
 from lib.nrrd_file import read_nrrd
 from lib.studies.study import OpenStudy
@@ -34,7 +34,8 @@ def read_mask(
 ) -> np.ndarray:
     """A client's mask on the study's reference grid.
 
-    It may lie on any grid of the study's world; values between voxels are those of the nearest one.
+    It may lie on any grid in the scanner coordinates of the series that it was drawn on; a series that was registered
+    is followed back to the reference.
 
     Args:
         content: an NRRD (also Slicer's ``.seg.nrrd`` without overlapping segments) or NIfTI file, whose own geometry
@@ -54,8 +55,7 @@ def read_mask(
     """
     volume, affine, segments = _volume(content, study, series)
     mask = with_our_values(volume, classes=classes, names=names, segments=segments)
-    shape, reference = reference_grid(study)
-    placed = nearest(mask, affine, shape=shape, target=reference)
+    placed = from_series(mask, affine, study, series)
     if mask.any() and not placed.any():
         msg = "nothing of the mask lies inside the study's reference phase: is it another study's?"
         raise BadRequestError(msg)

@@ -1,4 +1,7 @@
-"""Masks from one voxel grid to another: the nearest voxel, exact where the grids coincide."""
+"""Masks from one voxel grid to another: the nearest voxel, exact where the grids coincide.
+
+Between the reference and a phase that was registered they go along the displacement that was found.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from lib.errors import BadRequestError, UnknownError
 from lib.studies.study import OpenStudy
 from scripts.domain.errors import StudyError
 from scripts.domain.phases import REFERENCE_INDEX
+from scripts.studies.moved_mask import mask_on_phase, mask_on_reference
 
 _WHOLE_STEP, _WHOLE_SHIFT = 1e-4, 1e-2
 """Steps and shifts, in voxels, closer to whole ones than this are meant to be: headers are written with few digits."""
@@ -53,30 +57,29 @@ def on_grid(mask: np.ndarray, study: OpenStudy, series: str | None) -> np.ndarra
     if mask.shape != shape:
         msg = f"the mask has {_text(mask.shape)} voxels and the study's reference grid {_text(shape)}"
         raise BadRequestError(msg)
-    grid = study.grid(series)
-    return nearest(mask, affine, shape=grid.shape, target=grid.affine)
+    grid, displacement = study.grid(series), study.displacement(series)
+    if displacement is None:
+        return nearest(mask, affine, shape=grid.shape, target=grid.affine)
+    return mask_on_phase(mask, affine, shape=grid.shape, target=grid.affine, displacement=displacement)
 
 
-def from_grid(mask: np.ndarray, study: OpenStudy, series: str | None) -> np.ndarray:
-    """A mask that was drawn on one of the series, on the case's reference grid.
+def from_series(mask: np.ndarray, affine: np.ndarray, study: OpenStudy, series: str | None) -> np.ndarray:
+    """A mask that was drawn over one of the series, on the case's reference grid.
 
     Args:
-        mask: ``(columns, rows, slices)`` uint8 on the series' grid.
+        mask: ``(X, Y, Z)`` uint8, on any grid of the series' scanner coordinates.
+        affine: ``(4, 4)`` of its voxels, to RAS world, mm.
         study: the case.
-        series: where it was drawn; None is the reference.
+        series: over which it was drawn; None is the reference.
 
     Returns:
         ``(X, Y, Z)`` uint8 in the axes of the reference file.
-
-    Raises:
-        BadRequestError: the mask is not on the series' grid.
     """
-    grid = study.grid(series)
-    if mask.shape != grid.shape:
-        msg = f"the mask has {_text(mask.shape)} voxels and the series {_text(grid.shape)}"
-        raise BadRequestError(msg)
-    shape, affine = reference_grid(study)
-    return nearest(mask, grid.affine, shape=shape, target=affine)
+    shape, reference = reference_grid(study)
+    displacement = study.displacement(series)
+    if displacement is None:
+        return nearest(mask, affine, shape=shape, target=reference)
+    return mask_on_reference(mask, affine, shape=shape, target=reference, displacement=displacement)
 
 
 def nearest(volume: np.ndarray, affine: np.ndarray, *, shape: tuple[int, int, int], target: np.ndarray) -> np.ndarray:

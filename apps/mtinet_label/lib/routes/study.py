@@ -26,6 +26,7 @@ from lib.routes.answered import AnsweredRoute
 from lib.routes.monailabel import reader_of
 from lib.security.names import image_id, plain_text
 from lib.studies.study import OpenStudy
+from scripts.studies.displacement import Displacement
 
 _USER = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))
 _ANNOTATOR = Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_ANNOTATOR))
@@ -114,6 +115,18 @@ def router(app: StudyApp) -> APIRouter:
             ],
             "label": said_by(app.datastore().labels.latest(study.case_id)),
         }
+
+    @routes.get("/studies/{case}/displacement")
+    def displacement(case: str, user: Annotated[User, _USER], series: str = "") -> dict[str, Any]:
+        """How the phase of a series was moved onto the reference: places there and back, as fields of displacement.
+
+        Both are null where the scanner's coordinates are the reference's. A field is known on nodes, ``shape`` of them
+        and with the ``affine`` to RAS world; ``vectors`` in mm, RAS, in the order of the nodes, the last axis fastest.
+        """
+        study, shown = opened(case, series)
+        moved, grid = study.displacement(shown), study.grid(shown)
+        back = None if moved is None else moved.inverse(grid.shape, grid.affine)
+        return {"to_phase": in_json(moved), "to_reference": in_json(back)}
 
     @routes.get("/studies/{case}/result")
     def result(case: str, user: Annotated[User, _USER]) -> dict[str, Any]:
@@ -215,6 +228,14 @@ def drawn(mask: np.ndarray, study: OpenStudy, series: str | None) -> Response:
     """A mask of the case as an NRRD file on the grid of a series."""
     content = nrrd(on_grid(mask, study, series), study.grid(series).affine, compress=True)
     return Response(content, media_type="application/octet-stream")
+
+
+def in_json(field: Displacement | None) -> Mapping[str, Any] | None:
+    """A field of displacement for a client, to a hundredth of a millimetre."""
+    if field is None:
+        return None
+    vectors = np.round(field.field_mm.astype(float), 2).ravel().tolist()
+    return {"shape": field.field_mm.shape[:3], "affine": field.affine.tolist(), "vectors": vectors}
 
 
 def said_by(label: Label | None) -> Mapping[str, Any] | None:

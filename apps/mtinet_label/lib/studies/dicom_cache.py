@@ -21,19 +21,23 @@ from lib.studies.uid import is_uid
 from lib.whole_folder import new_folder, remove_leftovers
 from scripts.domain.errors import DatasetError, StudyError
 from scripts.domain.phases import PHASES, REFERENCE_PHASE
+from scripts.domain.writing import replace_when_written
 from scripts.studies.case import Case, phase_file_name
+from scripts.studies.dicom.alignment import as_stored, read_phase
 from scripts.studies.dicom.frames import scan
 from scripts.studies.dicom.importing import import_studies
 from scripts.studies.dicom.privacy import quiet_libraries
+from scripts.studies.dicom.record import displacement_file_name
 from scripts.studies.dicom.stack import Stack
 from scripts.studies.dicom.stacks import stacks_of
-from scripts.studies.dicom.study_import import ImportedStudy
+from scripts.studies.dicom.study_import import ImportedStudy, write_volume
+from scripts.studies.displacement import Displacement
 
 logger = logging.getLogger(__name__)
 
 RECORD_FILE = "study.json"
-DICOM_FOLDER, IMAGES_FOLDER, ABOUT_FOLDER = "dicom", "images", "import"
-_FORMAT = 2
+DICOM_FOLDER, IMAGES_FOLDER, ABOUT_FOLDER, ACQUIRED_FOLDER = "dicom", "images", "import", "acquired"
+_FORMAT = 3
 
 _IN_USE_S = 1800.0
 """A study that was opened so recently is in use: a reader looks at it, or an analysis reads its files."""
@@ -43,9 +47,10 @@ class StudyCache:
     """Imported studies by StudyInstanceUID.
 
     ``<folder>/<uid>/`` holds the phases as NIfTI on the reference grid (``images``), the DICOM files of the four phases
-    (``dicom``), what the importer says about them (``import``) and which stack is which phase (``study.json``). A
-    server that is killed in between leaves nothing but a folder aside, which the next one removes. When a study was
-    last opened is its record's time of change.
+    (``dicom``), what the importer says about them and how it moved them (``import``), which stack is which phase
+    (``study.json``), and moved phases as they were acquired, where somebody asked for one (``acquired``). A server that
+    is killed in between leaves nothing but a folder aside, which the next one removes. When a study was last opened is
+    its record's time of change.
 
     Args:
         folder: made if it is missing.
@@ -132,12 +137,17 @@ class StudyCache:
             phases = record["phases"]
             sources = {name: found[phases[name]["series"], phases[name]["part_index"]] for name in PHASES}
             case = _case(uid, files, record)
+            displacements = {
+                name: Displacement.read(folder / ABOUT_FOLDER / displacement_file_name(name))
+                for name in PHASES
+                if phases[name]["displaced"]
+            }
             whole = all(file.is_file() for file in files) and nib.load(files[1]).shape == sources[REFERENCE_PHASE].shape
         except Exception as error:  # a file that was tampered with fails in any way
             raise _damaged() from error
         if not whole:
             raise _damaged()
-        return _open_study(case, sources)
+        return _open_study(case, sources, displacements)
 
     def add(self, uid: str, series: Iterable[Iterable[Dataset]], *, announced: Mapping[str, int] | None = None) -> None:
         """Import a study and keep it, instead of an earlier state of it that is there if this succeeds.
@@ -194,6 +204,26 @@ class StudyCache:
                 self.remove(uid)
 
 
+def acquired_file(study: OpenStudy, series: str) -> Path:
+    """The phase of a series as it was acquired, as NIfTI on its own grid: what is drawn on it is drawn on the series.
+
+    Args:
+        study: from the cache.
+        series: of a phase that was moved.
+
+    Raises:
+        StudyError: its DICOM files are damaged.
+    """
+    phase = study.phase_of[series]
+    file = study.case.phase_files[0].parents[1] / ACQUIRED_FOLDER / phase_file_name(study.case_id, PHASES.index(phase))
+    if not file.is_file():
+        with quiet_libraries():
+            volume = read_phase(phase, study.imported.sources[phase])
+        with replace_when_written(file) as aside:
+            write_volume(as_stored(volume.data, volume.stored_dtype), volume.affine, aside)
+    return file
+
+
 def _write(images: Iterable[Dataset], folder: Path) -> None:
     folder.mkdir(parents=True)
     for number, image in enumerate(images):
@@ -232,7 +262,11 @@ def _keep(imported: ImportedStudy, uid: str, folder: Path, announced: Mapping[st
         "times_s": list(imported.case.times_s),
         "nominal_times": list(imported.case.nominal_times),
         "phases": {
-            name: {"series": stack.series_uid, "part_index": stack.part_index}
+            name: {
+                "series": stack.series_uid,
+                "part_index": stack.part_index,
+                "displaced": (folder / ABOUT_FOLDER / displacement_file_name(name)).is_file(),
+            }
             for name, stack in imported.sources.items()
         },
     }
@@ -265,7 +299,7 @@ def _case(uid: str, files: tuple[Path, ...], record: dict[str, Any]) -> Case:
     )
 
 
-def _open_study(case: Case, sources: dict[str, Stack]) -> OpenStudy:
+def _open_study(case: Case, sources: dict[str, Stack], displacements: dict[str, Displacement]) -> OpenStudy:
     """Where several phases share a series, its grid is the reference's: they are parts of one acquisition."""
     series, phase_of = {}, {}
     for name in (REFERENCE_PHASE, *PHASES):
@@ -280,6 +314,7 @@ def _open_study(case: Case, sources: dict[str, Stack]) -> OpenStudy:
         phase_of=phase_of,
         reference=sources[REFERENCE_PHASE].series_uid,
         imported=ImportedStudy(case, sources),
+        displacements={uid: displacements[name] for uid, name in phase_of.items() if name in displacements},
     )
 
 

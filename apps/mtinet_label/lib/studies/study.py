@@ -10,6 +10,7 @@ import numpy as np
 
 from lib.errors import UnknownError
 from scripts.studies.case import Case
+from scripts.studies.displacement import Displacement
 
 if TYPE_CHECKING:
     from scripts.studies.dicom.study_import import ImportedStudy
@@ -39,6 +40,8 @@ class OpenStudy:
         phase_of: the phase that each of them shows.
         reference: the identifier of the reference phase's.
         imported: the DICOM stacks; None where the study did not come from DICOM.
+        displacements: where the reference's places are found in a series, by its identifier; a series without one
+            lies as the reference does, or nobody knows any better.
     """
 
     case_id: str
@@ -47,6 +50,7 @@ class OpenStudy:
     phase_of: Mapping[str, str]
     reference: str
     imported: ImportedStudy | None = None
+    displacements: Mapping[str, Displacement] = field(default_factory=dict)
 
     def grid(self, series: str | None) -> ViewerGrid:
         """The grid of a series; of the reference where None or the case's own identifier is given.
@@ -60,6 +64,10 @@ class OpenStudy:
             msg = "the study has no such series, or it shows none of the four phases"
             raise UnknownError(msg)
         return self.series[series]
+
+    def displacement(self, series: str | None) -> Displacement | None:
+        """That of a series; None where its scanner coordinates are the reference's, as those of the reference are."""
+        return self.displacements.get(series or self.reference)
 
 
 @dataclass(frozen=True)
