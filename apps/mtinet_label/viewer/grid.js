@@ -56,8 +56,13 @@ export function gridOf(planes) {
 
 const FAR = 1e-3;
 
-/** For every voxel of `target` the index of the nearest voxel of `source`, -1 outside it; null for one grid. */
-export function nearest(source, target) {
+/**
+ * For every voxel of `target` the index of the nearest voxel of `source`, -1 outside it; null for one grid.
+ *
+ * @param way - from places of the target to those of the source, where these are not the same ones.
+ */
+export function nearest(source, target, way = null) {
+  if (way !== null) return nearestAlong(source, target, way);
   const inverse = inverted(source.affine);
   const [nx, ny, nz] = target.shape;
   const [mx, my, mz] = source.shape;
@@ -87,11 +92,57 @@ export function nearest(source, target) {
   return found;
 }
 
+const NODE_MM = 8;
+
+/** As `nearest`, along a smooth way: it is walked from nodes of the target, and is a line between two of them. */
+function nearestAlong(source, target, way) {
+  const [nx, ny, nz] = target.shape;
+  const [mx, my, mz] = source.shape;
+  const inverse = inverted(source.affine);
+  const steps = [0, 1, 2].map(n => Math.max(1, Math.floor(NODE_MM / Math.hypot(...target.affine.map(row => row[n])))));
+  const [cx, cy, cz] = steps.map((step, n) => Math.ceil((target.shape[n] - 1) / step) + 1);
+  const nodes = new Float32Array(3 * cx * cy * cz);
+  for (let k = 0, at = 0; k < cz; k++) {
+    for (let j = 0; j < cy; j++) {
+      for (let i = 0; i < cx; i++, at += 3) {
+        const place = times(target.affine, [i * steps[0], j * steps[1], k * steps[2]]);
+        nodes.set(times(inverse, way(place)), at);
+      }
+    }
+  }
+  const found = new Int32Array(nx * ny * nz);
+  const row = new Float32Array(3 * cx);
+  for (let k = 0, at = 0; k < nz; k++) {
+    const [c, w] = before(k, steps[2], cz);
+    for (let j = 0; j < ny; j++) {
+      const [b, v] = before(j, steps[1], cy);
+      for (let n = 0; n < row.length; n++) {
+        const value = (d, e) => nodes[3 * cx * ((b + d) + cy * (c + e)) + n] || 0;
+        row[n] = (1 - w) * ((1 - v) * value(0, 0) + v * value(1, 0)) + w * ((1 - v) * value(0, 1) + v * value(1, 1));
+      }
+      for (let i = 0; i < nx; i++, at++) {
+        const [a, u] = before(i, steps[0], cx);
+        const x = Math.round(row[3 * a] + u * (row[3 * a + 3] - row[3 * a] || 0));
+        const y = Math.round(row[3 * a + 1] + u * (row[3 * a + 4] - row[3 * a + 1] || 0));
+        const z = Math.round(row[3 * a + 2] + u * (row[3 * a + 5] - row[3 * a + 2] || 0));
+        const inside = x >= 0 && y >= 0 && z >= 0 && x < mx && y < my && z < mz;
+        found[at] = inside ? x + mx * (y + my * z) : -1;
+      }
+    }
+  }
+  return found;
+}
+
+/** The node before a voxel, and how far the voxel is from it to the next. */
+function before(voxel, step, count) {
+  const node = Math.max(Math.min(Math.floor(voxel / step), count - 2), 0);
+  return [node, voxel / step - node];
+}
+
 export const voxels = grid => grid.shape[0] * grid.shape[1] * grid.shape[2];
 
-/** A mask on another grid: nearest voxels, exactly itself where the grids are one. */
-export function resampled(mask, grid) {
-  const from = nearest(mask.grid, grid);
+/** A mask on another grid, exactly itself where the grids are one; by the indices that `nearest` gives. */
+export function resampled(mask, grid, from = nearest(mask.grid, grid)) {
   if (from === null) return { grid, data: mask.data.slice() };
   const data = new Uint8Array(voxels(grid));
   for (let n = 0; n < data.length; n++) if (from[n] >= 0) data[n] = mask.data[from[n]];

@@ -2,6 +2,7 @@
 
 import { CLASSES } from './classes.js';
 import { gridOf, nearest, resampled, toVoxel, toWorld, voxels } from './grid.js';
+import { Motions } from './motion.js';
 
 const PREFIX = 'mtinet:';
 const AFTER_EDIT_MS = 120;
@@ -11,7 +12,8 @@ const AFTER_BLACK_MS = 250;
  * One labelmap for each displayed series, all showing one mask.
  *
  * A series' labelmap lies on its own voxels. What the reader changes in one is carried to the others voxel by voxel,
- * so that nothing but the change is ever resampled twice.
+ * so that nothing but the change is ever resampled twice. Phases of different breath-holds show a lesion at different
+ * places of the scanner; the motions that the server found lead from one to the other.
  */
 export class Overlay {
   /** @param services - OHIF's. @param onEdit - called after the reader changed the mask. */
@@ -22,9 +24,12 @@ export class Overlay {
     this.followed = new WeakSet();
     this.seen = new Map();
     this.colouring = new Map();
+    // A place of the reference.
     this.here = null;
     this.base = null;
     this.lastEdited = null;
+    this.motions = new Motions();
+    this.ways = new WeakMap();
     this.activeClass = CLASSES[0].value;
     this.cornerstone = window.cornerstone;
     this.tools = window.cornerstoneTools;
@@ -60,6 +65,7 @@ export class Overlay {
     this.layers.clear();
     this.base = null;
     this.lastEdited = null;
+    this.motions = new Motions();
   }
 
   get hasMask() {
@@ -83,6 +89,28 @@ export class Overlay {
     return gridOf(displaySet.imageIds.map(id => this.cornerstone.metaData.get('imagePlaneModule', id)));
   }
 
+  /** Learn how the phases moved; a mask that is there already is shown where it belongs in each of them. */
+  async setMotions(motions) {
+    if (this.hasMask) this.collect();
+    this.motions = motions;
+    this.ways = new WeakMap();
+    if (!this.hasMask) return;
+    const { grid, data, series } = this.lastEdited ?? this.base;
+    const edited = this.lastEdited;
+    await this.setMask({ grid, data: data.slice(), series });
+    this.lastEdited = edited;
+  }
+
+  /** For every voxel of `target` the index of the nearest voxel of `source` in the body. */
+  indices(source, target) {
+    const way = this.motions.between(target.series, source.series);
+    if (way === null) return nearest(source.grid, target.grid);
+    const known = this.ways.get(target.grid) ?? new WeakMap();
+    if (!known.has(source.grid)) known.set(source.grid, nearest(source.grid, target.grid, way));
+    this.ways.set(target.grid, known);
+    return known.get(source.grid);
+  }
+
   /** Show another mask; an empty one on the active series where it is null. */
   async setMask(mask) {
     const displaySet = this.displaySet;
@@ -90,7 +118,7 @@ export class Overlay {
     this.base = mask ?? this.empty(displaySet);
     this.lastEdited = null;
     for (const layer of this.layers.values()) {
-      layer.data = resampled(this.base, layer.grid).data;
+      layer.data = resampled(this.base, layer.grid, this.indices(this.base, layer)).data;
       this.write(layer);
     }
     await this.refresh();
@@ -98,14 +126,15 @@ export class Overlay {
 
   empty(displaySet) {
     const { grid } = this.geometry(displaySet);
-    return { grid, data: new Uint8Array(voxels(grid)) };
+    return { grid, data: new Uint8Array(voxels(grid)), series: displaySet.SeriesInstanceUID };
   }
 
-  /** The mask as the reader left it, and the series on whose voxels it lies. */
-  current() {
+  /** The mask as the reader left it, and the series on whose voxels it lies: one that is wanted, or the last edited. */
+  current(wanted = null) {
     clearTimeout(this.pending);
     this.collect();
-    const layer = this.lastEdited ?? this.layers.get(this.displaySet?.displaySetInstanceUID);
+    const shown = displaySet => this.layers.get(displaySet?.displaySetInstanceUID);
+    const layer = shown(wanted) ?? this.lastEdited ?? shown(this.displaySet);
     if (layer === undefined) throw new Error('There is no mask yet.');
     return { mask: { grid: layer.grid, data: layer.data.slice() }, series: layer.series };
   }
@@ -168,14 +197,15 @@ export class Overlay {
     this.seen.set(viewportId, uid);
     const known = this.here?.study === displaySet.StudyInstanceUID;
     const { grid, sliceOf } = this.geometry(displaySet);
-    if (known && sliceOf[image] === sliceAt(grid, this.here.world)) return;
+    if (known && sliceOf[image] === this.sliceAt(displaySet, this.here.world)) return;
     const leads = viewportId === (viewports.has(this.hovered) ? this.hovered : activeViewportId);
     if (known && (came || !leads)) {
       // OHIF may still be busy with the series' first image.
       setTimeout(() => this.showSlice(viewportId, displaySet, this.here.world));
     } else {
       const [columns, rows] = grid.shape;
-      this.jumpTo(toWorld(grid, [(columns - 1) / 2, (rows - 1) / 2, sliceOf[image]]));
+      const centre = toWorld(grid, [(columns - 1) / 2, (rows - 1) / 2, sliceOf[image]]);
+      this.jumpTo(this.motions.toReference(displaySet.SeriesInstanceUID, centre));
     }
   }
 
@@ -225,8 +255,8 @@ export class Overlay {
       ),
     });
     const { imageIds } = segmentationService.getSegmentation(id).representationData.Labelmap;
-    const { data } = resampled(this.base, grid);
-    const layer = { id, grid, sliceOf, imageIds, data, series: displaySet.SeriesInstanceUID };
+    const layer = { id, grid, sliceOf, imageIds, series: displaySet.SeriesInstanceUID };
+    layer.data = resampled(this.base, grid, this.indices(this.base, layer)).data;
     this.layers.set(displaySet.displaySetInstanceUID, layer);
     this.write(layer);
     return layer;
@@ -267,7 +297,9 @@ export class Overlay {
       // Images at one position show one slice.
       if (layer.imageIds.length > layer.grid.shape[2]) this.write(layer);
       for (const other of [this.base, ...this.layers.values()]) {
-        if (other !== layer && carry(layer, changed, other) && other !== this.base) this.write(other);
+        if (other === layer) continue;
+        const carried = carry(layer, changed, other, this.indices(layer, other));
+        if (carried && other !== this.base) this.write(other);
       }
     }
     return edited;
@@ -296,7 +328,7 @@ export class Overlay {
     for (const layer of this.layers.values()) this.services.segmentationService.setActiveSegment(layer.id, value);
   }
 
-  /** Show the slice through a point of the patient, LPS in mm, in every viewport. */
+  /** Show the slice through a point of the patient, LPS in mm of the reference, in every viewport. */
   jumpTo(world) {
     for (const [viewportId, viewport] of this.services.viewportGridService.getState().viewports) {
       const displaySet = this.displaySetIn(viewport);
@@ -308,20 +340,24 @@ export class Overlay {
 
   showSlice(viewportId, displaySet, world) {
     const viewport = this.services.cornerstoneViewportService.getCornerstoneViewport(viewportId);
-    const { grid, sliceOf } = this.geometry(displaySet);
-    const shown = viewport?.getImageIds?.().indexOf(displaySet.imageIds[sliceOf.indexOf(sliceAt(grid, world))]) ?? -1;
+    const { sliceOf } = this.geometry(displaySet);
+    const slice = this.sliceAt(displaySet, world);
+    const shown = viewport?.getImageIds?.().indexOf(displaySet.imageIds[sliceOf.indexOf(slice)]) ?? -1;
     if (shown < 0 || shown === viewport.getCurrentImageIdIndex()) return;
     // cornerstone's own jump scrolls by a difference, which adds up while a series is still coming in.
     if (viewport.setImageIdIndex) viewport.setImageIdIndex(shown);
     else this.cornerstone.utilities.jumpToSlice(viewport.element, { imageIndex: shown });
   }
+
+  /** The slice of a series that shows a place of the reference. */
+  sliceAt(displaySet, world) {
+    const { grid } = this.geometry(displaySet);
+    const place = this.motions.toSeries(displaySet.SeriesInstanceUID, world);
+    return Math.min(Math.max(Math.round(toVoxel(grid, place)[2]), 0), grid.shape[2] - 1);
+  }
 }
 
-const sliceAt = (grid, world) =>
-  Math.min(Math.max(Math.round(toVoxel(grid, world)[2]), 0), grid.shape[2] - 1);
-
-function carry(source, changed, target) {
-  const from = nearest(source.grid, target.grid);
+function carry(source, changed, target, from) {
   let any = false;
   for (let n = 0; n < target.data.length; n++) {
     const at = from === null ? n : from[n];

@@ -1,5 +1,6 @@
 // The routes of the MTI-Net server that the viewer asks.
 
+import { Motions } from './motion.js';
 import { readNrrd, writeNrrd } from './nrrd.js';
 
 const PLAIN = {
@@ -76,7 +77,8 @@ export class Server {
     }
     const answer = await response.formData();
     const file = answer.get('image') ?? answer.get('file');
-    return { results: JSON.parse(answer.get('params')), mask: await readNrrd(await file.arrayBuffer()) };
+    const answered = { ...(await readNrrd(await file.arrayBuffer())), series };
+    return { results: JSON.parse(answer.get('params')), mask: answered };
   }
 
   /** Curve and kinetic rule of the reader's own mask. */
@@ -90,6 +92,14 @@ export class Server {
     return Object.fromEntries(series.map(({ id, phase }) => [id, phase]));
   }
 
+  /** How the server moved the phases that some series show onto the reference. */
+  async motions(study, series) {
+    const asked = series.map(async id => [
+      id, await this.json('GET', `${this.study(study, 'displacement')}?${new URLSearchParams({ series: id })}`)
+    ]);
+    return new Motions(Object.fromEntries(await Promise.all(asked)));
+  }
+
   /** What a reader said last about a study; null while nobody has. */
   async label(study) {
     return (await this.json('GET', this.study(study, 'label'))).label;
@@ -98,7 +108,7 @@ export class Server {
   /** The reader's last mask, on the voxels of the series. */
   async labelMask(study, series) {
     const file = await this.ask('GET', `${this.study(study, 'label/mask')}?${new URLSearchParams({ series })}`);
-    return readNrrd(await file.arrayBuffer());
+    return { ...(await readNrrd(await file.arrayBuffer())), series };
   }
 
   async saveLabel(study, series, mask, { diagnosis, reader }) {

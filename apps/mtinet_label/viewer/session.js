@@ -120,13 +120,28 @@ export class Session {
     this.overlay.clear();
     this.change({ ...OF_STUDY, study });
     // Fetched and registered by the server while the reader looks.
-    this.server.phases(study).then(phases => this.state.study === study && this.change({ phases }), () => {});
+    this.learning = this.server.phases(study).then(phases => this.learnPhases(study, phases), () => {});
     await this.during('Looking for an earlier label', async () => {
       const label = await this.server.label(study);
       if (label === null || this.state.study !== study) return;
       this.change({ label, diagnosis: label.diagnosis });
-      if (label.has_mask) await this.overlay.setMask(await this.server.labelMask(study, displaySet.SeriesInstanceUID));
+      if (!label.has_mask) return;
+      const mask = await this.server.labelMask(study, displaySet.SeriesInstanceUID);
+      await this.learning;
+      if (this.state.study === study) await this.overlay.setMask(mask);
     });
+  }
+
+  /** Which series show the phases, and how the server moved these onto the reference. */
+  async learnPhases(study, phases) {
+    if (this.state.study !== study) return;
+    this.change({ phases });
+    try {
+      const motions = await this.server.motions(study, Object.keys(phases));
+      if (this.state.study === study) await this.overlay.setMotions(motions);
+    } catch (error) {
+      this.change({ error: `The phases' registration did not come: ${error.message}` });
+    }
   }
 
   /** Whether what the reader drew may be lost; asked where it is not submitted. */
@@ -144,6 +159,8 @@ export class Session {
   }
 
   async show(results, mask) {
+    // Where the mask belongs in the other phases.
+    await this.learning;
     await this.overlay.setMask(mask);
     this.change({ results, ofOwnMask: false, selected: 0, edited: false, clicks: OF_STUDY.clicks });
     if (results.lesions?.length) this.select(0);
@@ -231,11 +248,17 @@ export class Session {
   refine(displaySet, world) {
     const kind = this.state.clicking;
     return this.during('Following your click', async () => {
-      const clicks = { ...this.state.clicks, [kind]: [...this.state.clicks[kind], flipped(world)] };
-      const current = this.overlay.hasMask ? this.overlay.current() : null;
+      const { motions } = this.overlay;
+      const series = displaySet.SeriesInstanceUID;
+      const clicks = { ...this.state.clicks, [kind]: [...this.state.clicks[kind], { series, world }] };
+      // Earlier ones may have been made on other phases.
+      const here = each => flipped(motions.between(each.series, series)?.(each.world) ?? each.world);
+      const points = Object.fromEntries(Object.entries(clicks).map(([name, made]) => [name, made.map(here)]));
+      const current = this.overlay.hasMask ? this.overlay.current(displaySet) : null;
       const { results, mask } = await this.server.infer(
-        CLICK_MODEL, displaySet.SeriesInstanceUID, { ...clicks, points_in: 'mm' }, current?.mask ?? null
+        CLICK_MODEL, series, { ...points, points_in: 'mm' }, current?.mask ?? null
       );
+      await this.learning;
       await this.overlay.setMask(mask);
       this.change({ clicks, edited: true, ...(results.lesions ? { results, ofOwnMask: false, selected: 0 } : {}) });
     });
