@@ -42,6 +42,9 @@ class FakeRay:
         self.begun: list[str] = []
         self.exceptions = SimpleNamespace(RayError=RayError)
 
+    def cluster_resources(self) -> dict[str, float]:
+        return {"CPU": 4.0, "GPU": 1.0}
+
     def remote(self, **resources: Any) -> Callable:
         self.resources = resources
         return lambda function: SimpleNamespace(remote=Reference)
@@ -167,6 +170,14 @@ def test_two_runners_on_one_folder_are_refused(grid, tmp_path, ray):
     grid()
 
 
+@pytest.mark.parametrize(("share", "kind"), [({"cpus_per_task": 5}, "4 CPU"), ({"gpus_per_task": 2}, "1 GPU")])
+def test_a_share_that_nobody_has_is_refused(grid, ray, share, kind):
+    (key,) = share
+    with pytest.raises(SystemExit, match=f"{key} is {share[key]}, and Ray has {kind} in all. Give a smaller --{key}"):
+        grid(**share)
+    assert ray.begun == []
+
+
 def test_a_full_disk_stops_the_grid_which_can_go_on(grid, tmp_path, ray):
     ray.behaviour = lambda task, attempt: (
         Outcome(DISK_FULL, "no space left") if (task.arm, task.seed) == ("seg_only", 0) else Outcome(DONE)
@@ -249,6 +260,18 @@ def test_an_arm_waits_for_the_one_whose_weights_it_starts_from(grid, ray, tmp_pa
     ):
         grid(arms="a_second", seeds=5)
     assert ray.begun == ["first/fold0/seed5"]
+
+
+def test_all_are_those_whose_dataset_is_there(grid, ray, capsys, monkeypatch, tmp_path):
+    folder = tmp_path / "overlays"
+    folder.mkdir()
+    (folder / "liver.yaml").write_text("# Overlay.\narm: {name: Liver}\n")
+    (folder / "lung.yaml").write_text("# Overlay.\narm: {name: Lung, dataset: chest}\n")
+    choose = arms_module.choose_arms
+    monkeypatch.setattr(module, "choose_arms", lambda names, without: choose(names, without=without, folder=folder))
+    grid(arms="all", seeds=0)
+    assert ray.begun == ["liver/fold0/seed0"]
+    assert "left out for want of --chest_dataset_dir: lung" in capsys.readouterr().out
 
 
 def test_ray_gives_each_run_its_share(grid, ray):

@@ -123,13 +123,29 @@ def test_a_command_that_leaves_nothing_failed(task, launcher, file):
     assert f"but left no {file}" in carry_out(task).reason
 
 
-@pytest.mark.parametrize("line", ["OSError: [Errno 28] No space left on device", "tar: x: No space left on device"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "OSError: [Errno 28] No space left on device",
+        "OSError: [Errno 122] Disk quota exceeded: 'x'",
+        # As seen from torch.save on a full tmpfs; the log itself found no room for its end.
+        "15:41 ERROR Engine run is terminating due to exception: [enforce fail at inline_container.cc:672] . un",
+    ],
+)
 def test_a_full_disk_is_told_from_other_failures_and_the_run_can_go_on(task, launcher, line):
     launcher.faults["train"] = says(f"Traceback\n{line}\n", 1)
     assert carry_out(task).status == DISK_FULL
     assert not RunFolder(task.folder).failed.exists()
     launcher.faults.clear()
     assert carry_out(task) == Outcome(DONE)
+
+
+def test_a_run_that_failed_on_a_disk_without_the_wanted_room_did_so_for_it(task, launcher, monkeypatch):
+    launcher.faults["train"] = says("", 1)
+    usage = shutil.disk_usage(task.root)
+    free = iter([900_000_000, 50_000_000])
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=next(free)))
+    assert carry_out(replace(task, min_free_mb=100.0)).status == DISK_FULL
 
 
 def test_no_run_starts_on_a_disk_that_is_nearly_full(task, launcher, monkeypatch):

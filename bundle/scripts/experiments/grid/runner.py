@@ -18,7 +18,7 @@ from ...domain.folder_lock import FolderLock
 from ...domain.switches import is_on
 from ...domain.writing import replace_when_written
 from ...studies.integrity import require_valid
-from .arms import Arm, choose_arms
+from .arms import ALL, Arm, choose_arms
 from .plan import Dataset, Run, Settings, open_dataset, plan_runs, require_same_settings
 from .ray_session import ray_session
 from .run_folder import DONE
@@ -76,7 +76,9 @@ def run_grid(
     Raises:
         SystemExit: the input is wrong, and nothing was run; or some runs failed, and the others were finished.
     """
-    chosen = choose_arms(arms, without=_listed(without))
+    chosen = choose_arms(_listed(arms), without=_listed(without))
+    if ALL in _listed(arms):
+        chosen = _with_a_dataset(chosen, other_datasets or {})
     numbers = list(range(folds)) if isinstance(folds, int) else [int(fold) for fold in folds]
     settings = Settings(
         output_dir=Path(output_dir).resolve(),
@@ -123,7 +125,8 @@ def _run_all(runs: Sequence[Run], *, ray_address: str | None, cpus: int | None, 
     ):
         failed = _Scheduler(ray, left, bar, retries).run()
     if failed:
-        lines = [f"{len(failed)} of {len(runs)} runs failed, the others are done; the same command tries them again"]
+        others = "the others are done; " if len(failed) < len(runs) else ""
+        lines = [f"{len(failed)} of {len(runs)} runs failed, {others}the same command tries them again"]
         raise RunError("\n".join([*lines, *(f"{name}: {reason}" for name, reason in failed.items())]))
     print(f"grid: all {len(runs)} runs are done: {runs[0].settings.output_dir}")
 
@@ -152,8 +155,10 @@ class _Scheduler:
 
         Raises:
             RunError: the disk is full; everything stops, and can go on later.
+            ConfigurationError: a run wants more cores or GPUs than there are.
         """
         settings = self.waiting[0].settings
+        self._require_resources(settings)
         self._remote = self.ray.remote(num_cpus=settings.cpus_per_task, num_gpus=settings.gpus_per_task, max_retries=0)(
             carry_out
         )
@@ -167,6 +172,19 @@ class _Scheduler:
             self._settle(self._going.pop(ended), self._outcome(ended))
             self._submit_ready()
         return self._failed
+
+    def _require_resources(self, settings: Settings) -> None:
+        """Refuse a share that no machine has, for which Ray would wait for ever.
+
+        Raises:
+            ConfigurationError: it is more than there is.
+        """
+        there = self.ray.cluster_resources()
+        for kind, key in (("CPU", "cpus_per_task"), ("GPU", "gpus_per_task")):
+            wanted, has = getattr(settings, key), there.get(kind, 0)
+            if wanted > has:
+                msg = f"{key} is {wanted:g}, and Ray has {has:g} {kind} in all. Give a smaller --{key}"
+                raise ConfigurationError(msg)
 
     def _submit_ready(self) -> None:
         unfinished = {run.name for run in (*self.waiting, *self._going.values())}
@@ -203,6 +221,15 @@ class _Scheduler:
             self.bar.write(f"{run.name}: failed: {outcome.reason}")
             run.folder.fail(outcome.reason)
         self.bar.update()
+
+
+def _with_a_dataset(arms: Sequence[Arm], others: Mapping[str, str | None]) -> list[Arm]:
+    """Those of all arms whose dataset is there; says which are not run for want of one."""
+    absent = [arm for arm in arms if arm.dataset is not None and not others.get(arm.dataset)]
+    for name in dict.fromkeys(arm.dataset for arm in absent):
+        keys = ", ".join(arm.key for arm in absent if arm.dataset == name)
+        print(f"grid: left out for want of --{name}_dataset_dir: {keys}")
+    return [arm for arm in arms if arm not in absent]
 
 
 def _open_datasets(

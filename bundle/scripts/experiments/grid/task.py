@@ -21,6 +21,14 @@ REFUSED, DISK_FULL = "refused", "disk full"
 
 _LAST_LINES = 6
 
+_SIGNS_OF_A_FULL_DISK = (
+    "No space left on device",
+    "Disk quota exceeded",
+    # What torch.save says of one; by the time it is read, the half file is gone and there is room again.
+    "inline_container.cc",
+    "PytorchStreamWriter failed",
+)
+
 
 @dataclass(frozen=True)
 class Task:
@@ -160,10 +168,9 @@ def _require_room(task: Task, folder: RunFolder) -> None:
 def _failure(task: Task, name: str, ended: Ended, log: Path) -> _CommandError:
     """What the end of a command means, from its code and the last lines of its log."""
     lines = last_lines(log)
-    if any("No space left on device" in line or "[Errno 28]" in line for line in lines) or (
-        _free_mb(RunFolder(task.folder)) < min(1.0, task.min_free_mb)
-    ):
-        return _CommandError(DISK_FULL, f"{log}: no space left on the device")
+    full = any(sign in line for line in lines for sign in _SIGNS_OF_A_FULL_DISK)
+    if full or _free_mb(RunFolder(task.folder)) < task.min_free_mb:
+        return _CommandError(DISK_FULL, f"{log}: {name} ended with code {ended.code} and no space left on the device")
     if ended.code < 0:
         how = f"was killed by {signal.Signals(-ended.code).name}"
         if ended.code == -signal.SIGKILL:
