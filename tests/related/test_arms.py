@@ -10,11 +10,7 @@ from scripts.related.chest_loss import tasks_of
 
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "bundle" / "configs" / "experiments"
 CMU = ("cmu_unet", "cmu_punet", "cmu_net")
-CHEST = tuple(
-    f"chest_{encoder}_{regime}"
-    for encoder in ("vgg13", "resnet50")
-    for regime in ("cr", "sr", "dr", "csrd", "sr_from_c")
-)
+ENCODERS = {"vgg13": "vgg13_bn", "resnet50": "resnet50"}
 # From the papers: batch size and learning rate; w of Dice and focal loss; the focal weight of slices with the organ.
 SETTINGS = {"cmu_unet": (10, 1e-2, 1.0, 0.0), "cmu_punet": (10, 1e-2, 1.0, 0.0), "cmu_net": (6, 1e-3, 0.5, 0.5)}
 FOCAL = {"cmu_punet": 0.5, "cmu_net": 0.8}
