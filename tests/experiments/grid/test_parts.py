@@ -8,7 +8,7 @@ import pytest
 from monai.bundle import ConfigParser
 
 from scripts.domain.errors import ConfigurationError, DatasetError
-from scripts.experiments.grid.arms import choose_arms
+from scripts.experiments.grid.arms import EXPERIMENTS, choose_arms, read_arm
 from scripts.experiments.grid.configs import from_text
 from scripts.experiments.grid.parts import (
     Subject,
@@ -20,6 +20,7 @@ from scripts.experiments.grid.parts import (
     spread,
 )
 from scripts.experiments.grid.plan import Run, Settings, open_dataset
+from scripts.related.chest_phantom import write_chest_cohort
 
 FOLDS = range(5)
 CLASSES = ("hcc", "hemangioma")
@@ -29,6 +30,9 @@ IN_FOLDS = [
 ]
 TESTED = [(f"t{name[:3]}{number}", name, "test", "") for name, number in product(CLASSES, range(2))]
 DATASETS = pytest.mark.parametrize("tested", [True, False], ids=["with a test split", "without"])
+
+LIVER_ARMS = [arm for arm in choose_arms("all") if arm.dataset is None and "train" in from_text(arm.train.read_text())]
+"""Those that train a network on the liver studies; a reader without one has no such config."""
 
 
 # Wrong input first.
@@ -102,32 +106,46 @@ def test_a_few_are_of_each_class_and_with_a_lesion_first():
 
 
 @DATASETS
-@pytest.mark.parametrize("arm", ["mti_net", "unet", "vgg16_regression", "no_tdd"])
+@pytest.mark.parametrize("arm", LIVER_ARMS, ids=lambda arm: arm.key)
 def test_what_an_arms_own_configs_read_is_what_the_plan_says(table, tested, arm, tmp_path):
     """The datasets that the commands of a run would build, against the table itself."""
     root = table(IN_FOLDS + TESTED * tested)
     dataset = open_dataset(root, FOLDS, liver=True)
-    (chosen,) = choose_arms(arm)
-    run = Run(chosen, 3, 0, dataset, Settings(tmp_path / "out"))
-    train = _parsed(run.task().config)
+    run = Run(arm, 3, 0, dataset, Settings(tmp_path / "out"))
+    train, evaluate = (ConfigParser(from_text(text)) for text in (run.task().config, run.task().evaluate_config))
     trained, chosen_by = (
         {case.case for case in train.get_parsed_content(f"{part}#dataset#cases")} for part in ("train", "validate")
     )
-    scored = {case.case for case in _parsed(run.task().evaluate_config).get_parsed_content("dataset#cases")}
+    # CMU-Net's evaluation selects its cases in code; every run's table is checked against the part besides.
+    scored = set(run.parts.scored)
+    if "dataset" in evaluate:
+        assert scored == {case.case for case in evaluate.get_parsed_content("dataset#cases")}
 
     held_out = {row[0] for row in IN_FOLDS if row[3] == "3"}
     test = {row[0] for row in TESTED} if tested else set()
     assert trained == {row[0] for row in IN_FOLDS} - held_out
-    assert scored == (test or held_out) == set(run.parts.scored)
+    assert scored == (test or held_out)
     assert not trained & scored
     if tested:
         assert not chosen_by & scored
         assert train["keep"] == "best"
     else:
         assert train["keep"] == "last"
-        assert train.get_parsed_content("train#early_stop#patience") is None
+        assert train["train"].get("early_stop", {}).get("patience") is None
     assert train["validate"]["best_weights"]["keep"] == "@keep"
 
 
-def _parsed(text: str) -> ConfigParser:
-    return ConfigParser(from_text(text))
+def test_the_chest_arms_keep_their_own_subjects_apart(tmp_path):
+    root = tmp_path / "chests"
+    write_chest_cohort(12, 3, root, shape=(64, 64, 3))
+    dataset = open_dataset(root, [0], liver=False)
+    run = Run(read_arm(EXPERIMENTS / "chest_vgg13_cr.yaml"), 0, 0, dataset, Settings(tmp_path / "out"))
+    train = ConfigParser(from_text(run.task().config))
+    trained, chosen_by = (
+        {case.case for case in train.get_parsed_content(f"{part}#dataset#cases")} for part in ("train", "validate")
+    )
+    assert (trained, chosen_by) == (set(run.parts.training), set(run.parts.validation))
+    assert run.parts.split == "test"
+    assert not trained & chosen_by
+    assert not (trained | chosen_by) & set(run.parts.scored)
+    assert trained | chosen_by | set(run.parts.scored) == {subject.case for subject in dataset.subjects}
