@@ -122,11 +122,10 @@ def _write_torchscript(network: SliceNetwork, example: Inputs, names: Sequence[s
 def _write_onnx(network: SliceNetwork, example: Inputs, names: Sequence[str], path: Path) -> Callable:
     import onnxruntime
 
-    batch = torch.export.Dim("batch")
-    program = torch.export.export(
-        AsTuple(inference_copy(network, matrix_filter=True)), example, dynamic_shapes=({0: batch},) * len(INPUTS)
-    )
-    exported = torch.onnx.export(program, input_names=INPUTS, output_names=names, verbose=False)
+    shapes = ({0: torch.export.Dim("batch")},) * len(INPUTS)
+    # Captured first: torch.onnx.export alone falls back to a graph for two slices where a batch of any size fails.
+    program = torch.export.export(AsTuple(inference_copy(network, matrix_filter=True)), example, dynamic_shapes=shapes)
+    exported = torch.onnx.export(program, input_names=INPUTS, output_names=names, dynamic_shapes=shapes, verbose=False)
     exported.save(path)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
 
