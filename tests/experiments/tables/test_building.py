@@ -221,6 +221,15 @@ def test_figure_3_without_masks_says_what_to_do(grid, row, dataset_dir, output):
     assert "keep_masks" in (output / "tables.md").read_text()
 
 
+def test_a_damaged_mask_costs_figure_3_and_no_table(grid, row, dataset_dir, output):
+    kept(grid, dataset_dir, row, ("mti_net", "unet"))
+    (grid.folder("unet") / "liver-01" / "mask.nii.gz").write_bytes(b"no image")
+    build_tables(str(grid.root), str(output), dataset_dir=str(dataset_dir))
+    assert "Fig. 3 is left out" in (output / "tables.md").read_text()
+    assert not (output / "figures" / "examples-segmentation.png").exists()
+    assert (output / "segmentation.csv").exists()
+
+
 def test_runs_of_several_sizes_and_of_uncommitted_code_are_pointed_out(grid, row, output):
     grid.write("mti_net", [row("a")], dirty=True)
     folder = grid.write("unet", [row("a")])

@@ -9,6 +9,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from ...domain.entry import entry_point
+from ...domain.errors import StudyError
 from ..grid.arms import EXPERIMENTS
 from . import files
 from .arms import Arm, apart, read_arms
@@ -108,7 +109,11 @@ def _examples(tables: Sequence[Filled], grid: Grid, dataset_dir: str | None, war
         return {}
     of_dataset = [each for each in tables if each.table.dataset == LIVER]
     arms = {arm.key: arm for each in of_dataset for arm in each.arms}
-    examples = read_examples(list(arms.values()), grid, dataset_dir)
+    try:
+        examples = read_examples(list(arms.values()), grid, dataset_dir)
+    except StudyError as error:
+        warnings.append(f"Fig. 3 is left out: {error}")
+        return {}
     if not examples:
         warnings.append("Fig. 3 is left out: no run kept a mask. Evaluate with --keep_masks \"['CASE']\"")
     drawn = {f"{EXAMPLES}{each.table.key}": draw_examples(examples, each.arms) for each in of_dataset}
