@@ -137,7 +137,7 @@ def test_what_an_arms_own_configs_read_is_what_the_plan_says(table, tested, arm,
 
 def test_the_chest_arms_keep_their_own_subjects_apart(tmp_path):
     root = tmp_path / "chests"
-    write_chest_cohort(12, 3, root, shape=(64, 64, 3))
+    write_chest_cohort(12, 3, root, shape=(64, 64, 4))
     dataset = open_dataset(root, [0], liver=False)
     run = Run(read_arm(EXPERIMENTS / "chest_vgg13_cr.yaml"), 0, 0, dataset, Settings(tmp_path / "out"))
     train = ConfigParser(from_text(run.task().config))
