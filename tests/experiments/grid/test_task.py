@@ -206,6 +206,15 @@ def test_a_run_leaves_all_that_the_tables_need(task, launcher):
     assert not folder.checkpoints.exists()
 
 
+def test_an_evaluation_that_does_not_say_its_pace_is_timed_whole(task, launcher):
+    Path(task.folder).mkdir()
+    (Path(task.folder) / "metrics.json").write_text("{}")
+    (Path(task.folder) / "per_subject.csv").write_text("case\na\nb\n")
+    launcher.faults["evaluate"] = says("", 0)
+    assert carry_out(task) == Outcome(DONE)
+    assert json.loads(RunFolder(task.folder).cost.read_text())["seconds_per_study"] == 0.5  # one second for two
+
+
 def test_a_done_run_is_not_run_again(task, launcher):
     carry_out(task)
     launcher.commands.clear()

@@ -136,7 +136,9 @@ def _train_and_evaluate(task: Task, folder: RunFolder, lock: int | None) -> None
     evaluated = run("evaluate", "monai.bundle", task.evaluating)
     counted = run("cost", "scripts.experiments.grid.cost", [str(folder.config), str(folder.cost)])
     _require_all_scored(task, folder)
-    folder.write_json(folder.cost, json.loads(folder.cost.read_text()) | {"seconds_per_study": _pace(folder)})
+    folder.write_json(
+        folder.cost, json.loads(folder.cost.read_text()) | {"seconds_per_study": _pace(task, folder, evaluated)}
+    )
     folder.write_json(
         folder.provenance,
         {
@@ -205,11 +207,11 @@ def _require_all_scored(task: Task, folder: RunFolder) -> None:
         raise _CommandError(FAILED, reason + ", ".join(sorted(wrong)[:5]))
 
 
-def _pace(folder: RunFolder) -> float | None:
-    """Seconds that the evaluation took for a study, from files to results, where its config reports them."""
-    if not folder.summary.is_file():
-        return None
-    return json.loads(folder.summary.read_text()).get("seconds_per_study")
+def _pace(task: Task, folder: RunFolder, evaluated: Ended) -> float:
+    """Seconds that the evaluation took for a study, from files to results; its start included if it does not say."""
+    if folder.summary.is_file():
+        return json.loads(folder.summary.read_text())["seconds_per_study"]
+    return round(evaluated.seconds / len(task.scored), 2)
 
 
 def _command(task: Task, arguments: Sequence[str]) -> str:
