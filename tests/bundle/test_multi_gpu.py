@@ -53,3 +53,24 @@ def test_two_processes_train_one_network_and_resume(bundle, short, cohort, tmp_p
     assert len(list((output_dir / "tensorboard").iterdir())) == 2
     # The bare names of the network, so that a single process can load them.
     assert not any(name.startswith("module.") for name in torch.load(output_dir / "model.pt", weights_only=True))
+
+
+@pytest.mark.slow
+def test_two_processes_train_a_compared_system_without_a_discriminator(bundle, short, cohort, tmp_path):
+    overlay = tmp_path / "save_each_rank.yaml"
+    overlay.write_text(SAVE_EACH_RANK.replace("(@network_def, @discriminator_def)", "(@network_def,)"))
+    output_dir = tmp_path / "train"
+    configs = ("train.yaml", "experiments/googlenet_regression.yaml", "multi_gpu_train.yaml", str(overlay))
+    settings = {key: value for key, value in short.items() if not key.startswith("network_def#")}
+    settings |= {"dataset_dir": cohort, "output_dir": output_dir, "adversarial_warmup_epochs": 0}
+
+    process = bundle.start(*bundle.run_arguments("training", configs, settings), launcher=TORCHRUN)
+    finished = bundle.wait(process)
+    assert finished.code == 0, finished.stdout
+    (one,), (other,) = (torch.load(output_dir / f"rank{rank}.pt", weights_only=True) for rank in (0, 1))
+    assert is_same(one, other)
+    assert all(value.isfinite().all() for value in one.values())
+    checkpoint = torch.load(output_dir / "checkpoints" / "checkpoint_epoch=1.pt", weights_only=True)
+    assert "network" in checkpoint
+    assert "discriminator" not in checkpoint
+    assert "discriminator_loss" not in (output_dir / "training_log.csv").read_text()
