@@ -24,8 +24,8 @@ class SliceNetwork(nn.Module):
     Attributes:
         learns_from_label: whether the training forward takes the mask ``(B, 1, *S)`` as a fourth argument, as a
             diffusion model does, which learns to denoise it.
-        traceable: whether graph compilers can take the forward pass over. A network that samples in a loop says no, as
-            they would unroll the loop and freeze its noise; then only PyTorch runs it.
+        traceable: whether graph compilers can take the forward pass over. If not, only PyTorch runs the network: one
+            that samples in a loop, as they would unroll the loop and freeze its noise, or one that they fail at.
         mean_curve: ``(4,)`` no part of the forward pass: the training split's mean curve, normalised, the reference of
             ``mae_ratio``, travels with the weights.
         image_size: likewise the pixels of the network grid that the weights were trained on.
