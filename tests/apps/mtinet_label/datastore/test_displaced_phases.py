@@ -40,6 +40,7 @@ from scripts.domain.phases import PHASES
 from scripts.domain.prediction import Prediction
 from scripts.results.lesions import analyse
 from scripts.studies import registration
+from scripts.studies.displacement import Displacement
 from scripts.studies.elastix import NoMotionFoundError
 
 SHAPE = (128, 120, 44)
@@ -293,6 +294,25 @@ def test_answers_of_all_routes_lie_on_the_displayed_lesion(client, breathing, ph
             f"/infer/{model}?image={series}&output=image", data={"params": '{"result_extension": ".nrrd"}'}
         )
         assert on_lesion(answer.content, breathing, phase)
+
+
+def field_of(said: Mapping[str, Any]) -> Displacement:
+    """As a client reads it."""
+    return Displacement(np.reshape(said["vectors"], (*said["shape"], 3)).astype(np.float32), np.array(said["affine"]))
+
+
+def test_a_viewer_gets_the_ways_between_the_phases(client, breathing):
+    uid, (_, affine) = breathing.written.uid, reference_grid(breathing.study)
+    assert client.get(f"/mtinet/studies/{uid}/displacement").json() == {"to_phase": None, "to_reference": None}
+    place = centre_mm(breathing.label, affine)
+    for phase in MOVED:
+        said = client.get(f"/mtinet/studies/{uid}/displacement?series={breathing.series(phase)}").json()
+        there = field_of(said["to_phase"]).to_phase(place)
+        assert np.linalg.norm(there - place - breathing.shift_mm(phase)) < 0.6
+        assert np.linalg.norm(field_of(said["to_reference"]).to_phase(there) - place) < 0.05
+    for case, series in (("1.2.3", ""), (uid, "1.2.3"), (uid, "../x")):
+        address = f"/mtinet/studies/{case}/displacement?series={series}"
+        assert client.get(address).status_code in (400, 404)
 
 
 def test_a_mask_drawn_on_a_phase_is_saved_on_the_reference(client, serving, breathing):
