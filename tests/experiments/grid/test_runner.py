@@ -114,6 +114,8 @@ def run_folder(tmp_path: Path, name: str) -> RunFolder:
         ({"arms": "nobody"}, r"unknown arm 'nobody'\. Known are .*mti_net.*unet"),
         ({"folds": 6}, "no subject is in fold 5; its table has only 0, 1, 2, 3, 4"),
         ({"folds": [0, 7]}, "no subject is in fold 7"),
+        ({"folds": 0}, "folds is .*; it must be one or more whole numbers"),
+        ({"seeds": "a,1"}, "seeds is 'a,1'; it must be one or more whole numbers"),
         ({"overrides": "max_epochs"}, "overrides is 'max_epochs'; it must be a mapping"),
         ({"overrides": {"max_epoch": 1}}, "overrides: no arm's config has the key 'max_epoch'"),
         ({"overrides": {"seed#x#y": 1}}, "an override, does not fit behind train.yaml"),
@@ -247,6 +249,7 @@ def test_an_arm_waits_for_the_one_whose_weights_it_starts_from(grid, ray, tmp_pa
     folder = tmp_path / "overlays"
     folder.mkdir()
     (folder / "a_second.yaml").write_text("# Overlay.\narm: {name: Second, after: first}\n")
+    (folder / "a_third.yaml").write_text("# Overlay.\narm: {name: Third, after: a_second}\n")
     (folder / "first.yaml").write_text("# Overlay.\narm: {name: First}\n")
     choose = arms_module.choose_arms
     monkeypatch.setattr(module, "choose_arms", lambda names, without: choose(names, without=without, folder=folder))

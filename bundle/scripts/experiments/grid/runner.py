@@ -79,7 +79,7 @@ def run_grid(
     chosen = choose_arms(_listed(arms), without=_listed(without))
     if ALL in _listed(arms):
         chosen = _with_a_dataset(chosen, other_datasets or {})
-    numbers = list(range(folds)) if isinstance(folds, int) else [int(fold) for fold in folds]
+    numbers = _whole_numbers("folds", list(range(folds)) if isinstance(folds, int) else folds)
     settings = Settings(
         output_dir=Path(output_dir).resolve(),
         overrides=_mapping("overrides", overrides),
@@ -91,7 +91,7 @@ def run_grid(
         min_free_mb=min_free_mb,
     )
     datasets = _open_datasets(chosen, numbers, dataset_dir, other_datasets or {})
-    runs = plan_runs(chosen, numbers, [int(seed) for seed in _listed(seeds)], datasets, settings)
+    runs = plan_runs(chosen, numbers, _whole_numbers("seeds", seeds), datasets, settings)
     _require_same_grid(settings.output_dir, datasets)
     require_same_settings(runs)
     if is_on(dry_run):
@@ -187,13 +187,18 @@ class _Scheduler:
                 raise ConfigurationError(msg)
 
     def _submit_ready(self) -> None:
+        while ready := self._ready():
+            for run in ready:
+                self.waiting.remove(run)
+                if run.after in self._failed:
+                    reason = f"it starts from the weights of {run.after}, which failed"
+                    self._settle(run, Outcome(REFUSED, reason))
+                else:
+                    self._submit(run)
+
+    def _ready(self) -> list[Run]:
         unfinished = {run.name for run in (*self.waiting, *self._going.values())}
-        for run in [run for run in self.waiting if run.after not in unfinished]:
-            self.waiting.remove(run)
-            if run.after in self._failed:
-                self._settle(run, Outcome(REFUSED, f"it starts from the weights of {run.after}, which failed"))
-            else:
-                self._submit(run)
+        return [run for run in self.waiting if run.after not in unfinished]
 
     def _submit(self, run: Run) -> None:
         self._attempts[run.name] = self._attempts.get(run.name, 0) + 1
@@ -287,6 +292,14 @@ def _listed(value: Any) -> list[Any]:
     if isinstance(value, str):
         return [part.strip() for part in value.split(",") if part.strip()]
     return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def _whole_numbers(name: str, value: Any) -> list[int]:
+    numbers = [int(each) if str(each).isdecimal() else None for each in _listed(value)]
+    if not numbers or None in numbers:
+        msg = f"{name} is {value!r}; it must be one or more whole numbers, such as 0,1,2"
+        raise ConfigurationError(msg)
+    return list(dict.fromkeys(numbers))
 
 
 def _mapping(name: str, value: Any) -> Mapping[str, Any]:
