@@ -59,6 +59,6 @@ clean:
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps monailabel==0.8.5 pydicom-seg==0.4.1
 	touch $@
 
-.venv/dev.done: requirements/dev.txt .venv/label.done
+.venv/dev.done: requirements/dev.txt requirements/grid.txt .venv/label.done
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements/dev.txt
 	touch $@
