@@ -101,7 +101,7 @@ def test_a_cmu_arm_trains_as_its_paper_says(arm, compose):
     weights = config["loss_weights"]
     found = (config["batch_size"], config["learning_rate"], weights["segmentation"], weights["classification"])
     assert found == SETTINGS[arm]
-    assert (len(config["phases"]) == 2) == (arm == "cmu_punet")
+    assert (len(config["stages"]) == 2) == (arm == "cmu_punet")
     assert (config["max_epochs"], config["restart_epochs"], config["image_size"]) == (100, 10, 256)
     if arm in FOCAL:
         assert config["positive"] == FOCAL[arm]

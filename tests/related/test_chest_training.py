@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import nibabel as nib
 import pytest
@@ -69,6 +70,14 @@ def log_of(folder):
 def test_a_training_that_cannot_start_says_so_in_one_line(overrides, reason, run, settings, tmp_path):
     with pytest.raises(SystemExit, match=reason):
         run(configs("chest_vgg13_cr"), "training", **settings | {"output_dir": tmp_path / "out"} | overrides)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_fault_inside_a_file_is_told_in_one_line(run, settings, chest_dir, tmp_path):
+    broken = shutil.copytree(chest_dir, tmp_path / "cohort")
+    (broken / "images" / "chest-3-2.nii.gz").write_bytes(b"")
+    with pytest.raises(SystemExit, match=r"error: .*chest-3-2\.nii\.gz: not a NIfTI file"):
+        run(configs("chest_vgg13_cr"), "training", **settings | {"dataset_dir": broken, "output_dir": tmp_path / "out"})
     assert not (tmp_path / "out").exists()
 
 

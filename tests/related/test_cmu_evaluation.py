@@ -9,10 +9,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from scripts.domain.errors import DatasetError
 from scripts.domain.study import Study
-from scripts.related.cmu_evaluation import score_study, scored_part
-from scripts.studies.layout import read_dataset
+from scripts.related.cmu_evaluation import score_study
 
 CONFIGS = ["cmu_net.yaml", "experiments/cmu_net.yaml"]
 TINY = {"image_size": 64, "network_def#widths": [4, 4, 4, 8, 8], "max_epochs": 1, "batch_size": 4}
@@ -84,15 +82,6 @@ def test_slices_are_told_along_the_acquired_axis(study):
     row, _ = score_study(turned, np.roll(turned.liver, 1, axis=2).astype(np.float32), np.full(4, 0.6))
     assert (row["slices"], row["slices_with_organ"]) == (4, 2)
     assert row["slice_hausdorff_mm"] == pytest.approx(3.0)
-
-
-def test_what_is_scored_is_the_split_else_the_fold_else_all(dataset_dir):
-    cases = read_dataset(dataset_dir)
-    assert [case.case for case in scored_part(cases, "test", 1)] == ["liver-05"]
-    assert [case.case for case in scored_part(cases, None, 1)] == ["liver-02"]
-    assert len(scored_part(cases, None, None)) == 5
-    with pytest.raises(DatasetError, match="none of the 4 cases has split any and fold 4"):
-        scored_part(cases, None, 4)
 
 
 def test_evaluating_scores_every_subject_of_the_split(run, trained, liver_dir, tmp_path):

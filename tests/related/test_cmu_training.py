@@ -1,14 +1,13 @@
-"""CMU-Net's trainings: what is validated, and that two phases are two phases and resume exactly."""
+"""CMU-Net's trainings: what is validated, and that two stages are two stages and resume exactly."""
 
 import csv
 
-import numpy as np
 import pytest
 import torch
 from ignite.engine import Events
 
 from scripts.domain.errors import DatasetError
-from scripts.related.cmu_training import OrganScores, balanced_accuracy, require_livers
+from scripts.related.cmu_training import OrganScores, require_livers
 
 ARMS = ("cmu_unet", "cmu_punet", "cmu_net")
 TINY = {"image_size": 64, "network_def#widths": [4, 4, 4, 8, 8], "max_epochs": 2, "batch_size": 4}
@@ -29,7 +28,7 @@ def settings(liver_dir, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def trained(run, settings, tmp_path_factory):
-    """By arm, the folder of an uninterrupted run of two epochs (a phase)."""
+    """By arm, the folder of an uninterrupted run of two epochs (a stage)."""
     folders = {arm: tmp_path_factory.mktemp(arm) for arm in ARMS}
     for arm, folder in folders.items():
         run(configs(arm), "training", **settings, output_dir=folder)
@@ -59,11 +58,6 @@ def test_validation_without_the_organ_is_refused():
 def test_an_unknown_task_is_refused():
     with pytest.raises(ValueError, match="'regression' is none of"):
         OrganScores("regression")
-
-
-def test_accuracies_are_balanced():
-    truth, said = np.array([1, 1, 1, 0]), np.array([1, 1, 0, 0])
-    assert balanced_accuracy(truth, said) == pytest.approx((2 / 3 + 1) / 2)
 
 
 @pytest.mark.parametrize(("task", "score"), [("segmentation", 0.8), ("classification", 0.75)])
@@ -108,7 +102,7 @@ def test_the_pre_training_moves_the_encoder_alone(trained, settings, prepared):
     assert set(log_of(folder / "pretraining")[0]) >= {"classification", "val_organ_accuracy"}
 
 
-def test_the_second_phase_starts_from_the_best_of_the_first(settings, prepared, tmp_path):
+def test_the_second_stage_starts_from_the_best_of_the_first(settings, prepared, tmp_path):
     workflow = prepared(configs("cmu_punet"), "training", settings | {"output_dir": tmp_path})
     network = workflow.parser.get_parsed_content("network_def")
     trainer, at_start = workflow.parser.get_parsed_content("train#trainer"), {}
@@ -122,15 +116,15 @@ def test_the_second_phase_starts_from_the_best_of_the_first(settings, prepared, 
     assert all(torch.equal(at_start[name], value) for name, value in best.items())
 
 
-@pytest.mark.parametrize(("arm", "phase"), [("cmu_net", "train"), ("cmu_punet", "pretrain"), ("cmu_punet", "train")])
-def test_an_interrupted_run_ends_as_an_uninterrupted_one(arm, phase, trained, settings, run, prepared, tmp_path):
+@pytest.mark.parametrize(("arm", "stage"), [("cmu_net", "train"), ("cmu_punet", "pretrain"), ("cmu_punet", "train")])
+def test_an_interrupted_run_ends_as_an_uninterrupted_one(arm, stage, trained, settings, run, prepared, tmp_path):
     workflow = prepared(configs(arm), "training", settings | {"output_dir": tmp_path})
 
     def interrupt(engine):
         if engine.state.epoch == 2:
             raise InterruptedTrainingError
 
-    workflow.parser.get_parsed_content(f"{phase}#trainer").add_event_handler(Events.ITERATION_COMPLETED, interrupt)
+    workflow.parser.get_parsed_content(f"{stage}#trainer").add_event_handler(Events.ITERATION_COMPLETED, interrupt)
     with pytest.raises(RuntimeError) as stopped:
         workflow.run()
     assert isinstance(stopped.value.__cause__, InterruptedTrainingError)

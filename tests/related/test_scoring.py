@@ -7,7 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from scripts.related.scoring import column, summary, write_scores
+from scripts.domain.errors import DatasetError
+from scripts.related.scoring import balanced_accuracy, column, scored_part, summary, write_scores
+from scripts.studies.layout import read_dataset
 
 
 def test_nothing_to_summarise_has_no_value():
@@ -44,3 +46,17 @@ def test_the_files(tmp_path):
         ]
     metrics = json.loads((tmp_path / "new" / "metrics.json").read_text())
     assert metrics == {"dsc_mean": {"value": pytest.approx(1 / 3), "ci95": None, "n": 1}}
+
+
+def test_accuracies_are_balanced():
+    truth, said = np.array([1, 1, 1, 0]), np.array([1, 1, 0, 0])
+    assert balanced_accuracy(truth, said) == pytest.approx((2 / 3 + 1) / 2)
+
+
+def test_what_is_scored_is_the_split_else_the_fold_else_all(dataset_dir):
+    cases = read_dataset(dataset_dir)
+    assert [case.case for case in scored_part(cases, "test", 1)] == ["liver-05"]
+    assert [case.case for case in scored_part(cases, None, 1)] == ["liver-02"]
+    assert len(scored_part(cases, None, None)) == 5
+    with pytest.raises(DatasetError, match="none of the 4 cases has split any and fold 4"):
+        scored_part(cases, None, 4)

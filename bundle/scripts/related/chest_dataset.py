@@ -146,7 +146,13 @@ class ChestSubjects(Dataset):
         return collate([sample(subject, index) for index in range(len(subject.image))])
 
 
-def _load(case: ChestCase, size: int) -> ChestArrays:
+def read_case(case: ChestCase) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Image in HU and lesions by number, ``(X, Y, Z)`` both, and the affine; checked against the tables.
+
+    Raises:
+        StudyError: a file is no NIfTI volume.
+        DatasetError: image, masks and tables do not agree.
+    """
     (image, affine), (lesions, _) = (read_volume(file) for file in (case.image_file, case.lesions_file))
     if image.shape != lesions.shape or image.shape[2] != len(case.slice_classes):
         msg = (
@@ -163,6 +169,11 @@ def _load(case: ChestCase, size: int) -> ChestArrays:
     if nib.aff2axcodes(affine) != ("R", "A", "S"):
         msg = f"{case.image_file}: is not stored in RAS+. Reorient image and lesions with nibabel.as_closest_canonical"
         raise DatasetError(msg)
+    return image, lesions, affine
+
+
+def _load(case: ChestCase, size: int) -> ChestArrays:
+    image, lesions, affine = read_case(case)
     grid = NetworkGrid(image.shape, tuple(np.linalg.norm(affine[:3, :3], axis=0)), 2, size)
     labels = np.zeros(256, dtype=np.int64)
     for box in case.lesions:

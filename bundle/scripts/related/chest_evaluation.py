@@ -21,8 +21,7 @@ from .chest_layout import BOX, read_chest
 from .chest_network import ChestNetwork
 from .chest_scores import summarise
 from .chest_training import ChestEvaluator, ChestScores, answers
-from .cmu_evaluation import scored_part
-from .scoring import write_scores
+from .scoring import scored_part, write_scores
 
 FINDINGS_FILE, MASK_FILE = "findings.json", "mask.nii.gz"
 

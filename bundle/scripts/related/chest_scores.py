@@ -11,8 +11,7 @@ import torch
 
 from .average_precision import MatchedDetections, average_precisions, joined, match
 from .chest_classes import CLASSES, NORMAL
-from .cmu_training import balanced_accuracy
-from .scoring import column, summary
+from .scoring import balanced_accuracy, column, summary
 
 _AP_RESAMPLES = 500
 

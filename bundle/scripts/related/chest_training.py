@@ -20,6 +20,7 @@ from ..engines.checkpoints import find_checkpoints
 from ..engines.trainer import AdversarialMultiTaskTrainer
 from ..engines.weights import load_weights
 from ..studies.layout import training_part, validation_part
+from .chest_dataset import read_case
 from .chest_layout import read_chest
 from .chest_loss import tasks_of
 from .chest_network import STRIDE, ChestNetwork
@@ -150,7 +151,14 @@ def prepare(network: ChestNetwork, init_ckpt: str | None, *, starts_from_others:
 
 @entry_point
 def require_chest(
-    dataset_dir: str, ckpt_dir: str, *, fold: int | None, resume: bool | str, weights: dict, image_size: int
+    dataset_dir: str,
+    ckpt_dir: str,
+    *,
+    fold: int | None,
+    resume: bool | str,
+    weights: dict,
+    image_size: int,
+    check_dataset: bool | str,
 ) -> None:
     """Stop with one line, before anything is built or written, where training cannot start.
 
@@ -171,3 +179,5 @@ def require_chest(
             "or start a new run with another --output_dir"
         )
         raise CheckpointError(msg)
+    for case in cases if is_on(check_dataset) else ():
+        read_case(case)

@@ -20,13 +20,12 @@ from ..results.components import bounding_box
 from ..results.overlap import overlap
 from ..results.statistics import auroc
 from ..studies.case import LIVER_FOLDER, Case
-from ..studies.layout import read_dataset, select, validation_part
+from ..studies.layout import read_dataset
 from ..studies.network_grid import NetworkGrid
 from ..studies.reading import read_study, write_mask
 from ..studies.sources import find_cases
 from .cmu_net import CMUNet
-from .cmu_training import balanced_accuracy
-from .scoring import column, summary, write_scores
+from .scoring import balanced_accuracy, column, scored_part, summary, write_scores
 
 THRESHOLD = 0.5
 
@@ -185,15 +184,6 @@ def segment_livers(
     for study in _studies(cases):
         probability, _ = segment_study(network, study, size=image_size, batch_size=batch_size, device=device)
         write_mask(probability >= THRESHOLD, study, Path(output_dir) / study.case / "liver.nii.gz")
-
-
-def scored_part(cases: Iterable[Case], split: str | None, fold: int | None) -> list[Case]:
-    """The cases that a run is scored on: a split, else the held-out fold, else all.
-
-    Raises:
-        DatasetError: none.
-    """
-    return validation_part(cases, fold) if split is None and fold is not None else select(cases, split=split)
 
 
 def _ready(network: CMUNet, ckpt_path: str, image_size: int, device: torch.device | str) -> None:

@@ -14,6 +14,7 @@ from ..domain.errors import DatasetError
 from ..studies.case import LIVER_FOLDER
 from ..studies.layout import read_dataset
 from .cmu_loss import TASKS, organ_present
+from .scoring import balanced_accuracy
 
 
 class OrganScores(Metric):
@@ -72,11 +73,6 @@ class OrganScores(Metric):
             "organ_accuracy": accuracy,
             "score": dice if self.task == "segmentation" else accuracy,
         }
-
-
-def balanced_accuracy(truth: np.ndarray, said: np.ndarray) -> float:
-    """Mean of the accuracies within each value of the truth that occurs; ``(N,)`` both."""
-    return float(np.mean([np.mean(said[truth == value] == value) for value in np.unique(truth)]))
 
 
 @entry_point

@@ -1,10 +1,10 @@
-"""Rows by subject into ``per_subject.csv``, and their summary into ``metrics.json``, of the related systems."""
+"""Which cases the related systems are scored on, their rows by subject, and the summary of these."""
 
 from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,20 @@ import numpy as np
 from ..domain.writing import replace_when_written
 from ..results.metrics import Metrics, write_metrics
 from ..results.statistics import bootstrap_interval
+from ..studies.layout import Case, select, validation_part
+from .chest_layout import ChestCase
 
 METRICS_FILE = "metrics.json"
 PER_SUBJECT_FILE = "per_subject.csv"
+
+
+def scored_part(cases: Iterable[Case | ChestCase], split: str | None, fold: int | None) -> list[Case] | list[ChestCase]:
+    """The cases that a run is scored on: a split, else the held-out fold, else all.
+
+    Raises:
+        DatasetError: none.
+    """
+    return validation_part(cases, fold) if split is None and fold is not None else select(cases, split=split)
 
 
 def summary(
@@ -76,3 +87,8 @@ def _cell(value: Any) -> Any:
 def column(rows: Sequence[dict[str, Any]], name: str) -> np.ndarray:
     """``(N,)`` float64 of a column; None is NaN."""
     return np.array([math.nan if row[name] is None else row[name] for row in rows], dtype=np.float64)
+
+
+def balanced_accuracy(truth: np.ndarray, said: np.ndarray) -> float:
+    """Mean of the accuracies within each value of the truth that occurs; ``(N,)`` both."""
+    return float(np.mean([np.mean(said[truth == value] == value) for value in np.unique(truth)]))
