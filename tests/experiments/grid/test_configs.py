@@ -42,3 +42,5 @@ def test_configs_differ_by_what_they_do_and_not_by_where():
         "network_def#widths#1: was 8, is 16",
         "amp: was 'absent', is True",
     ]
+    (long,) = differences({"training": "$" + "x" * 99}, {"training": "$y"})
+    assert long == f"training: was '${'x' * 55}..., is '$y'"

@@ -14,6 +14,9 @@ from monai.bundle import ConfigParser
 from ...domain.errors import ConfigurationError
 from .arms import Arm
 
+_LONGEST_VALUE = 60
+"""Of a value in a message, characters."""
+
 # The ones in C where PyYAML was built with them: ten times as fast, and a grid has hundreds of configs.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
@@ -79,10 +82,15 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str
     """Where two configs would not do the same: ``key: was …, is …`` each."""
     old, new = (_flat({k: v for k, v in c.items() if k not in PLACES_AND_HABITS}) for c in (before, after))
     return [
-        f"{key}: was {old.get(key, 'absent')!r}, is {new.get(key, 'absent')!r}"
+        f"{key}: was {_short(old.get(key, 'absent'))}, is {_short(new.get(key, 'absent'))}"
         for key in dict.fromkeys((*old, *new))
         if old.get(key, "absent") != new.get(key, "absent")
     ]
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 3]}..."
 
 
 def _flat(config: Any, prefix: str = "") -> dict[str, Any]:
