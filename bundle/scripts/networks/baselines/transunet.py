@@ -61,7 +61,7 @@ class TransUNet(SliceNetwork):
     """Three ResNet-50 stages, ViT-B on their 1/16 map, and a decoder with the stages' maps as skips; 105 M parameters.
 
     The paper starts from ImageNet weights of the encoder; here all start at random, as those of every compared system.
-    Not traceable: OpenVINO 2026.4 crashes while it compiles a stage of several of timm's bottlenecks.
+    Not traceable: at a fixed batch OpenVINO 2026.4 crashes over a stage of several of timm's bottlenecks.
 
     Args:
         layers: residual blocks of the three stages.
