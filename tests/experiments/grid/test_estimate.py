@@ -12,6 +12,7 @@ from scripts.experiments.grid.arms import choose_arms
 from scripts.experiments.grid.estimate import Estimate, from_finished, measured, plan_table
 from scripts.experiments.grid.launcher import Ended
 from scripts.experiments.grid.plan import Settings, open_dataset, plan_runs
+from scripts.experiments.grid.run_folder import RunFolder
 from scripts.experiments.grid.runner import run_grid
 
 
@@ -73,6 +74,33 @@ def test_an_arm_that_does_not_run_is_said_to(runs, tmp_path, monkeypatch):
     estimate = measured(runs[0], tmp_path)
     assert estimate.seconds is None
     assert estimate.basis == "not measured: training ended with code 1: error: planted"
+
+
+@pytest.mark.parametrize("first_is_done", [False, True])
+def test_an_arm_starts_from_the_weights_of_the_one_before_it(first_is_done, cohort, tmp_path, monkeypatch):
+    folder = tmp_path / "overlays"
+    folder.mkdir()
+    (folder / "first.yaml").write_text("# Overlay.\narm: {name: First}\n")
+    (folder / "second.yaml").write_text("# Overlay.\narm: {name: Second, after: first}\n")
+    dataset = open_dataset(cohort, [0], liver=True)
+    first, second = plan_runs(
+        choose_arms("second", folder=folder), [0], [0], {None: dataset}, Settings(tmp_path / "out")
+    )
+    place = tmp_path / "place"
+    place.mkdir()
+    weights = RunFolder((tmp_path / "out" if first_is_done else place) / "runs" / first.name).model
+    weights.parent.mkdir(parents=True)
+    weights.write_text("weights")
+    asked = []
+
+    class Launcher(FakeLauncher):
+        def run(self, name, arguments, log):
+            asked.extend(Path(arguments[n + 1]) for n, each in enumerate(arguments) if each == "--init_ckpt")
+            return super().run(name, arguments, log)
+
+    monkeypatch.setattr(module, "launcher_for", lambda *_: Launcher())
+    assert measured(second, place).basis == "measured"
+    assert [path.read_text() for path in asked] == ["weights"] * 3
 
 
 def test_the_table_says_each_arm_and_all(runs):

@@ -125,13 +125,13 @@ def plan_table(by_arm: dict[Arm, list[Run]], estimates: dict[Arm, Estimate], *, 
 def _time_miniature(run: Run, place: Path) -> tuple[float, float, float, float]:
     """Seconds of an epoch, of setting up, of a study's evaluation; largest memory, MB."""
     dataset = _miniature(run, place / (run.arm.dataset or "liver"))
-    arm = replace(run.arm, after=None)
+    _lay_weights_ready(run, place)
     ended: list[Ended] = []
 
     def time(epochs: int, what: str) -> float:
-        overrides = run.settings.arm_overrides.get(arm.key, {}) | {"max_epochs": epochs}
-        settings = replace(run.settings, output_dir=place, arm_overrides={arm.key: overrides})
-        task = replace(run, arm=arm, dataset=dataset, settings=settings).task()
+        overrides = run.settings.arm_overrides.get(run.arm.key, {}) | {"max_epochs": epochs}
+        settings = replace(run.settings, output_dir=place, arm_overrides={run.arm.key: overrides})
+        task = replace(run, dataset=dataset, settings=settings).task()
         ended.append(_run(task, what))
         return ended[-1].seconds
 
@@ -140,6 +140,16 @@ def _time_miniature(run: Run, place: Path) -> tuple[float, float, float, float]:
     nothing = time(2, "training")
     evaluation = time(2, "evaluating")
     return max(0.0, second - nothing), nothing, evaluation, max(each.peak_rss_mb for each in ended)
+
+
+def _lay_weights_ready(run: Run, place: Path) -> None:
+    """The weights that the run starts from: those of that arm's miniature, or of its run if that is done."""
+    if run.after is None:
+        return
+    needed, finished = (RunFolder(folder / "runs" / run.after).model for folder in (place, run.settings.output_dir))
+    if not needed.exists() and finished.exists():
+        needed.parent.mkdir(parents=True, exist_ok=True)
+        needed.symlink_to(finished)
 
 
 def _run(task: Task, what: str) -> Ended:
