@@ -98,7 +98,7 @@ def test_an_overlay_builds_a_network_that_answers(path):
 
 
 def tasks_of(path: Path) -> set[str]:
-    """Those of MTI-Net's ``network_def``; of another system those of the paper's tables, which are named as the tasks."""
+    """Those of MTI-Net's ``network_def``; of another system those of the paper's tables that it is in."""
     definition = overlaid(str(path.relative_to(CONFIGS)))["network_def"]
     if definition["_target_"] == MTINET:
         return set(definition.get("tasks", TASKS))
