@@ -101,6 +101,12 @@ def test_the_commands_say_all_that_the_run_is(plan):
     assert set(task.scored) == {"t1", "t2"}
 
 
+def test_an_override_that_means_nothing_to_an_arm_is_not_given_to_it(plan):
+    (run,) = plan("rule", folds=(0,), overrides={"warmup_iterations": 2, "image_size": 64})
+    assert "warmup_iterations" not in run.training
+    assert run.training["image_size"] == run.evaluating["image_size"] == 64
+
+
 def test_without_a_test_split_the_held_out_fold_is_scored(plan):
     run = plan(rows=ROWS)[1]
     assert run.training["keep"] == "last"

@@ -30,6 +30,9 @@ from .task import Task
 ROOT = CONFIGS.parents[1]
 """Of the repository."""
 
+COMMON = (CONFIGS / "train.yaml", CONFIGS / "evaluate.yaml")
+"""The configs of every arm that names no others."""
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -210,7 +213,9 @@ def plan_runs(
         ConfigurationError: a dataset that an arm needs was not given, an overlay does not fit, or no arm has
             an overridden key.
     """
-    known = {key for arm in arms for base in (arm.train, arm.evaluate) for key in compose(arm, base, {})}
+    # Those of the common configs too: the same overrides serve a few arms and all.
+    known = {key for base in COMMON for key in from_text(base.read_text(encoding="utf-8"))}
+    known |= {key for arm in arms for base in (arm.train, arm.evaluate) for key in compose(arm, base, {})}
     asked = [*settings.overrides, *(key for arm in arms for key in settings.arm_overrides.get(arm.key, {}))]
     if unknown := [key for key in asked if _top(key) not in known]:
         msg = f"overrides: no arm's config has the key {', '.join(map(repr, unknown))}. Correct it"
