@@ -16,9 +16,9 @@ from scripts.related.chest_phantom import write_chest_cohort
 CONFIGS = Path(__file__).resolve().parents[2] / "bundle" / "configs"
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _one_thread():
-    """Sums in an order that is always the same."""
+    """Sums in an order that is always the same, in what a module trains once for all its tests, too."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
