@@ -45,6 +45,9 @@ grid-quick: .venv/dev.done  ## every arm but nnU-Net on tiny data for one epoch,
 	$(PY) -m monai.bundle run grid --config_file "['bundle/configs/grid.yaml','bundle/configs/grid_quick.yaml']" $(ARGS)
 	$(PY) -m monai.bundle run tables --config_file bundle/configs/tables.yaml --grid_dir runs/grid_quick/grid --dataset_dir runs/grid_quick/phantom --output_dir runs/grid_quick/tables
 
+bench-app: .venv/label.done  ## the annotation server under load; one JSON line a measurement
+	@$(PY) apps/mtinet_label/bench.py $(ARGS)
+
 clean:
 	rm -rf .venv .pytest_cache .ruff_cache
 
