@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PY := $(BIN)/python
 
-.PHONY: setup demo test test-app screenshots serve serve-dicom ohif rollback lint bench grid-quick clean
+.PHONY: setup demo test test-app screenshots serve serve-dicom ohif rollback lint bench bench-app grid-quick clean
 
 setup: .venv/dev.done  ## everything, for development and training
 
