@@ -3,9 +3,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 PY := $(BIN)/python
 
-.PHONY: setup demo test test-app screenshots serve serve-dicom ohif rollback lint bench bench-app grid-quick clean
+.PHONY: setup setup-nnunet demo test test-app screenshots serve serve-dicom ohif rollback lint bench bench-app grid-quick clean
 
 setup: .venv/dev.done  ## everything, for development and training
+
+setup-nnunet: .venv-nnunet/nnunet.done  ## nnU-Net v2 in an environment of its own, for the arm nnunet: 6.4 GB
 
 demo: .venv/core.done  ## phantom studies in, masks + curves + diagnoses out: runs/demo/report.html
 	$(PY) -m monai.bundle run demo --config_file "['bundle/configs/evaluate.yaml','bundle/configs/demo.yaml']" $(if $(EXTRA),--extra "$(EXTRA)")
@@ -49,7 +51,7 @@ bench-app: .venv/label.done  ## the annotation server under load; one JSON line 
 	@$(PY) apps/mtinet_label/bench.py $(ARGS)
 
 clean:
-	rm -rf .venv .pytest_cache .ruff_cache
+	rm -rf .venv .venv-nnunet .pytest_cache .ruff_cache
 
 .venv/core.done: requirements/core.txt
 	$(PYTHON) -m venv .venv
@@ -64,4 +66,9 @@ clean:
 
 .venv/dev.done: requirements/dev.txt requirements/grid.txt .venv/label.done
 	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements/dev.txt
+	touch $@
+
+.venv-nnunet/nnunet.done: requirements/nnunet.txt
+	$(PYTHON) -m venv .venv-nnunet
+	.venv-nnunet/bin/pip install --quiet --disable-pip-version-check -r requirements/nnunet.txt
 	touch $@
