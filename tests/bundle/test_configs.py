@@ -144,6 +144,14 @@ def test_without_tdd_nobody_judges(overlay):
     assert config.get_parsed_content("discriminator_optimizer") is None
 
 
+@pytest.mark.parametrize("overlay", ["mti_net", "vgg16_classification"])
+@pytest.mark.parametrize("classes", [2, 3])
+def test_the_discriminator_knows_the_networks_classes(overlay, classes):
+    config = overlaid(f"experiments/{overlay}.yaml")
+    config.update({"network_def#classes": classes})
+    assert config.get_parsed_content("discriminator_def").tokenise.in_features == 1 + classes
+
+
 def test_without_tim_the_loss_has_no_such_term():
     loss = overlaid("experiments/no_tim.yaml").get_parsed_content("train#loss")
     assert "tim" not in terms_of(loss)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ..domain.classes import CLASSES
 from ..domain.errors import ConfigurationError
 from ..domain.phases import NOMINAL_TIMES_S, PHASES
 
@@ -22,6 +23,8 @@ class SliceNetwork(nn.Module):
         stride: every size of an image must be divisible by it.
 
     Attributes:
+        classes: those of the data that the network is made for: 2 (``CLASSES``), or 3 with "healthy" appended; the K of
+            its ``classification``, and of the discriminator that plays against it.
         learns_from_label: whether the training forward takes the mask ``(B, 1, *S)`` as a fourth argument, as a
             diffusion model does, which learns to denoise it.
         traceable: whether graph compilers can take the forward pass over. If not, only PyTorch runs the network: one
@@ -31,6 +34,7 @@ class SliceNetwork(nn.Module):
         image_size: likewise the pixels of the network grid that the weights were trained on.
     """
 
+    classes = len(CLASSES)
     learns_from_label = False
     traceable = True
 

@@ -43,6 +43,7 @@ class WholeSliceNetwork(SliceNetwork):
             msg = f"classes must be 2 ({', '.join(CLASSES)}) or 3 (with healthy); got {classes}."
             raise ConfigurationError(msg)
         self.task = task
+        self.classes = classes
         self.outputs = len(PHASES) if task == "regression" else classes
         self.backbone: nn.Module | None = None
 
