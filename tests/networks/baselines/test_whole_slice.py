@@ -77,6 +77,15 @@ def test_missing_imagenet_weights_are_said_in_one_line(monkeypatch):
         assert "\n" not in str(said.value)
 
 
+def test_other_faults_of_a_backbone_are_not_taken_for_missing_weights(monkeypatch):
+    def out_of_memory(*args, **kwargs):
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(timm, "create_model", out_of_memory)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        ResNet50(task="regression")
+
+
 def test_weights_of_another_system_are_refused(tmp_path):
     save_atomically(make(GoogLeNet).state_dict(), tmp_path / "model.pt")
     with pytest.raises(CheckpointError, match="network_def"):

@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-from ...domain.classes import CLASSES
-from .whole_slice import WholeSliceNetwork, timm_backbone
+from .whole_slice import TimmNetwork
 
 
-class DenseNet121(WholeSliceNetwork):
-    """Four dense blocks of growth 32; 7.0 M parameters, 8.0 M with ImageNet's 1000 classes.
+class DenseNet121(TimmNetwork):
+    """Four dense blocks of growth 32; 7.0 M parameters, 8.0 M with ImageNet's 1000 classes."""
 
-    Args:
-        task: as of ``WholeSliceNetwork``.
-        classes: likewise.
-        pretrained: start from ImageNet weights.
-    """
-
-    def __init__(self, *, task: str, classes: int = len(CLASSES), pretrained: bool = False) -> None:
-        super().__init__(task=task, classes=classes)
-        self.backbone = timm_backbone("densenet121", outputs=self.outputs, pretrained=pretrained)
+    name_in_timm = "densenet121"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from ...domain.classes import CLASSES
-from .whole_slice import WholeSliceNetwork, timm_backbone
+from .whole_slice import TimmNetwork
 
 
-class VGG16(WholeSliceNetwork):
+class VGG16(TimmNetwork):
     """Thirteen convolutions, two layers of 4096 with dropout; 134.3 M parameters, 138.4 M with ImageNet's 1000 classes.
 
     There is no normalisation: it wants a smaller learning rate than the others.
@@ -19,12 +19,10 @@ class VGG16(WholeSliceNetwork):
         mlp_ratio: outputs of the first wide layer over those of the second, 4096; ImageNet's weights are for 1.
     """
 
+    name_in_timm = "vgg16"
     batch_statistics = False
 
     def __init__(
         self, *, task: str, classes: int = len(CLASSES), pretrained: bool = False, mlp_ratio: float = 1.0
     ) -> None:
-        super().__init__(task=task, classes=classes)
-        self.backbone = timm_backbone(
-            "vgg16", outputs=self.outputs, pretrained=pretrained, drop_rate=0.5, mlp_ratio=mlp_ratio
-        )
+        super().__init__(task=task, classes=classes, pretrained=pretrained, drop_rate=0.5, mlp_ratio=mlp_ratio)

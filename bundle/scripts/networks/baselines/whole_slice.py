@@ -69,22 +69,32 @@ class WholeSliceNetwork(SliceNetwork):
         return {self.task: self.backbone(image).float()}
 
 
-def timm_backbone(name: str, *, outputs: int, pretrained: bool, **options: Any) -> nn.Module:
-    """A network of timm with one input channel a phase.
+class TimmNetwork(WholeSliceNetwork):
+    """Base of those that are timm's, with one input channel a phase; a subclass gives the name.
 
     Args:
-        name: in timm.
-        outputs: of the last layer.
+        task: as of ``WholeSliceNetwork``.
+        classes: likewise.
         pretrained: start from ImageNet weights, the first layer's repeated over the phases; timm downloads them.
         options: of that network in timm.
 
     Raises:
-        ConfigurationError: the weights cannot be had.
+        ConfigurationError: as of ``WholeSliceNetwork``, or the weights cannot be had.
     """
-    try:
-        return timm.create_model(name, pretrained=pretrained, in_chans=len(PHASES), num_classes=outputs, **options)
-    except (OSError, RuntimeError) as error:
-        raise no_imagenet_weights(name, error) from error
+
+    name_in_timm: str
+
+    def __init__(self, *, task: str, classes: int = len(CLASSES), pretrained: bool = False, **options: Any) -> None:
+        super().__init__(task=task, classes=classes)
+        name = self.name_in_timm
+        try:
+            self.backbone = timm.create_model(
+                name, pretrained=pretrained, in_chans=len(PHASES), num_classes=self.outputs, **options
+            )
+        except (OSError, RuntimeError) as error:
+            if not pretrained:
+                raise
+            raise no_imagenet_weights(name, error) from error
 
 
 def no_imagenet_weights(name: str, error: Exception) -> ConfigurationError:
