@@ -1,14 +1,18 @@
-"""Stacks made in memory from header sets, without files or pixels."""
+"""Stacks made in memory from header sets, and imports of studies as real DICOM files."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 from pydicom.dataset import Dataset
 
+from scripts.studies.dicom.importing import ImportOutcome, import_studies
 from scripts.studies.dicom.stack import Frame, Stack
 
 BOLUS_S = 36930.0
@@ -168,3 +172,51 @@ def make_stack() -> Callable[..., Stack]:
 def phase_volume() -> Callable[..., np.ndarray]:
     """Makes the voxels of a stack by the number of the phase that it shows, from 0 for the one before contrast."""
     return _volume
+
+
+@pytest.fixture(scope="session")
+def _one_study(dicom_phantom: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> object:
+    subject = dicom_phantom.Subject(tilt_deg=(9.0, 0.0, 6.0), marker=True)
+    return dicom_phantom.separate_series(tmp_path_factory.mktemp("dicom") / "PLANTED", subject=subject)
+
+
+@pytest.fixture
+def study(_one_study: object, tmp_path: Path) -> object:
+    """Four series of a tilted phantom with a marker, planted with a patient; a fresh copy, to be spoilt."""
+    folder = Path(shutil.copytree(_one_study.folder, tmp_path / "in" / "PLANTED"))
+    series = [
+        replace(each, files=tuple(folder / file.relative_to(_one_study.folder) for file in each.files))
+        for each in _one_study.series
+    ]
+    return replace(_one_study, folder=folder, series=tuple(series))
+
+
+@pytest.fixture
+def sent(tmp_path: Path) -> Callable[..., ImportOutcome]:
+    """Imports ``in`` into ``out`` without registration and without bars, unless told otherwise."""
+
+    def run(**options: object) -> ImportOutcome:
+        settings = {"register": "none", "progress": False} | options
+        return import_studies(tmp_path / "in", tmp_path / "out", **settings)
+
+    return run
+
+
+@pytest.fixture
+def two_studies(dicom_phantom: ModuleType, tmp_path: Path) -> Iterator[None]:
+    """Two studies of one patient, mixed in one folder."""
+    for key in ("first", "second"):
+        filing = dicom_phantom.Filing(key=key, shuffled=True)
+        dicom_phantom.separate_series(tmp_path / "in", filing=filing)
+
+
+@pytest.fixture(scope="session")
+def only_failure() -> Callable[[ImportOutcome], str]:
+    """Gives the reason of an import whose only study failed."""
+
+    def reason_of(outcome: ImportOutcome) -> str:
+        assert outcome.studies == ()
+        (failed,) = outcome.failed
+        return failed.reason
+
+    return reason_of
