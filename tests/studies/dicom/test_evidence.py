@@ -157,6 +157,13 @@ def test_one_time_for_all_series_is_none(make_stack: Make) -> None:
     assert [fact.clock_s for fact in facts] == [None] * 3
 
 
+def test_readers_are_told_of_the_portal_venous_phase_in_their_word(make_stack: Make) -> None:
+    (fact,) = facts_of([make_stack("vibe PV", ContrastBolusAgentPhase="PORTAL_VENOUS")])
+    said = sentences(fact, [])
+    assert "the header names the contrast phase: portal-venous" in said
+    assert 'the description has the term "pv" for the portal-venous phase' in said
+
+
 def test_sentences_are_neutral_and_name_what_was_seen(make_stack: Make) -> None:
     planted = make_stack("PLANTED Muster vibe_aterial", contrast=True, ProtocolName="PLANTED")
     fact, other = facts_of([planted, make_stack("vibe", series=8)])

@@ -93,6 +93,7 @@ def test_the_table_says_what_was_taken_what_was_left_and_why(tmp_path: Path) -> 
         "case phase series part slices time confidence registration",
         "case-1 pre 7 20 32 s 0.88 deformable, moved 3.3 mm",
         "case-1 arterial 8 20 32 s 0.88 reference",
+        "case-1 portal-venous 9 20 32 s 0.88 deformable, moved 3.3 mm",
         "case-1 1, 2 (echo 2 of 2) localiser",
         "case-1 times are nominal",
         "Imported before and left as they are: case-0",

@@ -302,7 +302,7 @@ def test_more_phases_than_four(make_stack: Make) -> None:
     assert _numbers(selection) == {"pre": 1, "arterial": 3, "portal_venous": 5, "delayed": 7}
     reasons = _reasons(selection)
     assert reasons[2] == "early arterial, 16 s after the injection: series 3 is taken for the arterial phase"
-    assert reasons[6] == "another portal venous image, 88 s after the injection: series 5 is preferred"
+    assert reasons[6] == "another portal-venous image, 88 s after the injection: series 5 is preferred"
     assert reasons[8] == "another delayed image, 300 s after the injection: series 7 is preferred"
     assert reasons[9] == "hepatobiliary phase, 1200 s after the injection: not one of the four"
 

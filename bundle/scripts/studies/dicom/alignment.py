@@ -12,6 +12,7 @@ from ..resampling import resample
 from .coverage import LEAST_SHARE, Coverage, coverage
 from .pixels import read_volume
 from .stack import Stack
+from .vocabulary import in_words
 
 _INT16 = np.iinfo(np.int16)
 
@@ -63,10 +64,10 @@ def read_phase(phase: str, stack: Stack) -> Volume:
     data = read_volume(stack)
     low, high = float(data.min()), float(data.max())
     if not np.isfinite([low, high]).all():
-        msg = f"{phase}: holds voxels that are no numbers. Export the series again"
+        msg = f"{in_words(phase)}: holds voxels that are no numbers. Export the series again"
         raise StudyError(msg)
     if low == high:
-        msg = f"{phase}: constant volume: every voxel is {low:g}. Export the series again"
+        msg = f"{in_words(phase)}: constant volume: every voxel is {low:g}. Export the series again"
         raise StudyError(msg)
     whole = _INT16.min <= low and high <= _INT16.max and np.array_equal(data, np.rint(data))
     return Volume(phase, data, stack.affine, np.int16 if whole else np.float32)
@@ -88,7 +89,8 @@ def align(moving: Volume, reference: Volume, *, method: str) -> Aligned:
     covered = coverage(moving.data.shape, moving.affine, reference.data.shape, reference.affine)
     if covered.share < LEAST_SHARE:
         msg = (
-            f"{moving.phase}: shows only {covered}. Choose another series for it with --phases, or leave the study out"
+            f"{in_words(moving.phase)}: shows only {covered}. Choose another series for it with --phases, or leave the "
+            "study out"
         )
         raise StudyError(msg)
     plainly = moving.data, moving.affine, reference.data.shape, reference.affine
@@ -97,7 +99,7 @@ def align(moving: Volume, reference: Volume, *, method: str) -> Aligned:
     try:
         moved = register(moving.data, moving.affine, reference.data, reference.affine, method=method)
     except StudyError as error:
-        msg = f"{moving.phase}: {error}"
+        msg = f"{in_words(moving.phase)}: {error}"
         raise StudyError(msg) from error
     return Aligned(as_stored(moved.image, moving.stored_dtype), resample(*plainly)[0], covered, moved)
 

@@ -10,7 +10,7 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from .stack import SECONDS_A_DAY, Stack, past_midnight
-from .vocabulary import Words, read_description
+from .vocabulary import Words, in_words, read_description
 
 _AGENT_PHASES = {
     "PRE_CONTRAST": "pre",
@@ -129,9 +129,9 @@ def sentences(fact: Facts, others: Sequence[Facts]) -> list[str]:
     """
     lines = []
     if fact.agent_phase:
-        lines.append(f"the header names the contrast phase: {fact.agent_phase}")
+        lines.append(f"the header names the contrast phase: {in_words(fact.agent_phase)}")
     if fact.words.phase:
-        lines.append(f'the description has the term "{fact.words.term}" for the {fact.words.phase} phase')
+        lines.append(f'the description has the term "{fact.words.term}" for the {in_words(fact.words.phase)} phase')
     elif fact.words.contrast:
         lines.append(f'the description has the term "{fact.words.contrast}" for contrast agent')
     tagged = [other.contrast for other in others]

@@ -11,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ...domain.phases import PHASES, REFERENCE_PHASE
 from ...domain.writing import replace_when_written
+from .vocabulary import in_words
 
 if TYPE_CHECKING:
     from .importing import ImportOutcome
@@ -83,6 +84,7 @@ def write_import_report(path: Path, outcome: ImportOutcome, records: Sequence[tu
         lstrip_blocks=True,
     )
     environment.filters |= {"pictures": _pictures, "number": _number, "time": _time, "unnamed": _unnamed}
+    environment.filters["in_words"] = in_words
     html = environment.get_template(_TEMPLATE).render(
         studies=records,
         new={study.case.case for study in outcome.studies},
@@ -102,7 +104,7 @@ def _taken_rows(records: Iterable[dict[str, Any]]) -> list[tuple[str, ...]]:
     return [
         (
             record["case"],
-            name,
+            in_words(name),
             _number(phase["series_number"], 0),
             phase["part"],
             str(phase["slices"]),

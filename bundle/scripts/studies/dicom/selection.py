@@ -17,6 +17,7 @@ from .exclusion import Left, name_of, sort_out
 from .overrides import named_stacks, shown, value_of
 from .stack import Stack
 from .timeline import Placed, place
+from .vocabulary import in_words
 
 logger = logging.getLogger(__name__)
 
@@ -28,9 +29,6 @@ LEAST_PHASES = 2
 
 _BEST_TIMES_S = {"arterial": (30.0, 40.0), "portal_venous": (70.0, 70.0), "delayed": (180.0, 180.0)}
 """Between them one is as good as another; s after the injection."""
-
-_PHASE_NAMES = {phase: phase.replace("_", " ") for phase in PHASES}
-_STATE_NAMES = {"early_arterial": "early arterial", "hepatobiliary": "hepatobiliary"} | _PHASE_NAMES
 
 
 @dataclass(frozen=True, eq=False)
@@ -296,7 +294,7 @@ def _row(item: Placed, stacks: Sequence[Stack], evidence: tuple[str, ...]) -> Ca
         slices=len(item.facts.stack.frames),
         time_s=None if item.time_s is None else round(item.time_s, 1),
         time_known=item.time_known,
-        phase=_STATE_NAMES[item.state],
+        phase=in_words(item.state),
         score=round(item.probabilities[item.state], 3),
         evidence=evidence,
     )
@@ -310,12 +308,12 @@ def _problem(
     doubtful = [phase for phase, choice in choices.items() if choice.confidence < threshold]
     found = [phase for phase, choice in choices.items() if choice.placed is not None]
     if doubtful:
-        scores = ", ".join(f"{phase} {choices[phase].confidence:.2f}" for phase in doubtful)
+        scores = ", ".join(f"{in_words(phase)} {choices[phase].confidence:.2f}" for phase in doubtful)
         what = f"not sure which images are which phase ({scores}; {threshold:g} is needed)"
     elif REFERENCE_PHASE not in found:
         what, doubtful = f"no {REFERENCE_PHASE} phase found, to which the others are registered", [REFERENCE_PHASE]
     elif len(found) < LEAST_PHASES:
-        what = f"only the {_PHASE_NAMES[found[0]]} phase found"
+        what = f"only the {in_words(found[0])} phase found"
         doubtful = [phase for phase in PHASES if phase not in found]
     else:
         return ""
@@ -341,7 +339,7 @@ def _reason(item: Placed, phases: Mapping[str, Chosen]) -> str:
     time = "" if item.time_s is None else f", {_since_injection(item.time_s)}"
     if item.state == "hepatobiliary":
         return f"hepatobiliary phase{time}: not one of the four"
-    name = _STATE_NAMES[item.state]
+    name = in_words(item.state)
     if phase not in phases:
         return f"{name} image{time}, but the phase is not sure"
     chosen = phases[phase].stack

@@ -28,6 +28,7 @@ from .record import displacement_file_name, grid_record, left_records, phase_rec
 from .selection import Candidate, Selection, choose_phases
 from .stack import Frame, Stack
 from .stacks import stacks_of
+from .vocabulary import in_words
 
 WHOLE_SHARE = 0.98
 """A phase that shows less of the reference gets a note."""
@@ -117,9 +118,9 @@ def import_study(
             covered, moved = (None, None) if aligned is None else (aligned.coverage, aligned.registration)
             records[phase] = phase_record(phase, selection.phases[phase], covered, moved, method=options.register)
             if covered is not None and covered.share < WHOLE_SHARE:
-                notes.append(f"{phase} shows {covered}")
+                notes.append(f"{in_words(phase)} shows {covered}")
             if moved is not None:
-                phase_name = phase.replace("_", "-")
+                phase_name = in_words(phase)
                 figure = draw_registration(reference.data, reference.affine, aligned.unmoved, moved, phase=phase_name)
                 figure.savefig(folder / figure_file_name(phase), pil_kwargs={"quality": _JPEG_QUALITY})
                 displaced[phase] = displacement_file_name(phase)
@@ -174,7 +175,7 @@ def _four_phases(stacks: Sequence[Stack], phases: Mapping[str, str]) -> Selectio
         if left.broken or (left.stack.faults and left.stack.faults[0] in left.reason)
     ]
     if selection.missing and selection.confident:
-        missing = ", ".join(selection.missing)
+        missing = ", ".join(map(in_words, selection.missing))
         problem = f"no {missing} phase found, and a study needs all four. If it is there, name it with --phases."
     else:
         problem = selection.problem
@@ -191,7 +192,7 @@ def _times(selection: Selection, sources: Mapping[str, Stack]) -> tuple[list[flo
         times_s = [None] * len(PHASES)
     if any(time is None for time in times_s):
         unknown = [phase for phase, time in zip(PHASES, times_s, strict=True) if time is None]
-        notes.append(f"time after the injection unknown, so nominal: {', '.join(unknown)}")
+        notes.append(f"time after the injection unknown, so nominal: {', '.join(map(in_words, unknown))}")
     if len({str(stack.header.get("FrameOfReferenceUID", "")) for stack in sources.values()}) > 1:
         notes.append("the phases have different frames of reference: the patient may have moved on the table")
     return times_s, notes
@@ -212,7 +213,7 @@ def _scale_notes(sources: Mapping[str, Stack]) -> list[str]:
     if any(philips_scale_slope(header) is not None for phase in headers.values() for header in phase):
         msg = (
             "some phases lack Philips' private scale slope (2005,100E), so their intensities cannot be compared: "
-            f"{', '.join(lacking)}. Export again with private elements"
+            f"{', '.join(map(in_words, lacking))}. Export again with private elements"
         )
         raise StudyError(msg)
     return ["Philips' private scale slope is missing: intensities of the phases may not be comparable"]

@@ -57,6 +57,12 @@ _TIME = re.compile(
     r"(m|min|mins|mn|minute|minutes|minuten|minutos|minuti|分|分钟|분))(?![a-z])"
 )
 _SHORTEST_S, _LONGEST_S = 10, 1800
+_IN_WORDS = {"early_arterial": "early arterial", "portal_venous": "portal-venous"}
+
+
+def in_words(phase: str) -> str:
+    """A contrast phase as its readers write it, ``portal-venous`` for ``portal_venous``."""
+    return _IN_WORDS.get(phase, phase)
 
 
 @dataclass(frozen=True)
