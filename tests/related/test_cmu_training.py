@@ -6,7 +6,7 @@ import pytest
 import torch
 from ignite.engine import Events
 
-from scripts.domain.errors import DatasetError
+from scripts.domain.errors import ConfigurationError, DatasetError
 from scripts.related.cmu_training import OrganScores, require_livers
 
 ARMS = ("cmu_unet", "cmu_punet", "cmu_net")
@@ -56,7 +56,7 @@ def test_validation_without_the_organ_is_refused():
 
 
 def test_an_unknown_task_is_refused():
-    with pytest.raises(ValueError, match="'regression' is none of"):
+    with pytest.raises(ConfigurationError, match="'regression' is none of segmentation, classification"):
         OrganScores("regression")
 
 

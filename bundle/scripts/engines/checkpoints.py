@@ -12,6 +12,7 @@ import torch
 from ignite.engine import Engine, Events
 
 from ..domain.errors import CheckpointError
+from ..domain.switches import is_on
 from .weights import first_mismatch, save_atomically
 
 logger = logging.getLogger(__name__)
@@ -23,6 +24,24 @@ def find_checkpoints(folder: str | Path) -> list[Path]:
     """The checkpoint files in a folder, newest first; none where there is no such folder."""
     found = [(int(m[1]), p) for p in Path(folder).glob("*.pt") if (m := _NAME.fullmatch(p.name))]
     return [path for _, path in sorted(found, reverse=True)]
+
+
+def refuse_earlier_run(folder: str | Path, *, resume: bool | str) -> None:
+    """Stop a training that would write over another's checkpoints.
+
+    Args:
+        folder: of this training's checkpoints.
+        resume: whether it goes on from them.
+
+    Raises:
+        CheckpointError: checkpoints of an earlier run without ``resume``.
+    """
+    if not is_on(resume) and find_checkpoints(folder):
+        msg = (
+            f"{folder} holds checkpoints of an earlier run. Go on with --resume true, "
+            "or start a new run with another --output_dir"
+        )
+        raise CheckpointError(msg)
 
 
 class CheckpointHandler:

@@ -18,11 +18,10 @@ from torch.optim import Optimizer
 from tqdm import tqdm
 
 from ..domain.entry import entry_point
-from ..domain.errors import CheckpointError
 from ..domain.phases import PHASES
 from ..domain.switches import is_on
 from ..studies.layout import Case
-from .checkpoints import CheckpointHandler, find_checkpoints
+from .checkpoints import CheckpointHandler, refuse_earlier_run
 from .refinement import Refiner
 from .refinement_clicks import Click, next_click
 from .refinement_patches import guidance
@@ -228,12 +227,7 @@ def require_new_run(ckpt_dir: str, *, resume: bool | str) -> None:
     Raises:
         SystemExit: checkpoints of an earlier run without ``resume``.
     """
-    if not is_on(resume) and find_checkpoints(ckpt_dir):
-        msg = (
-            f"{ckpt_dir} holds checkpoints of an earlier run. Go on with --resume true, "
-            "or start a new run with another --output_dir"
-        )
-        raise CheckpointError(msg)
+    refuse_earlier_run(ckpt_dir, resume=resume)
 
 
 @entry_point

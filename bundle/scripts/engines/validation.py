@@ -28,7 +28,7 @@ class SubjectEvaluator(Evaluator):
     Args:
         device: where to evaluate.
         val_data_loader: yields one subject's slices as a batch.
-        network: MTI-Net, on ``device``.
+        network: any ``SliceNetwork``, on ``device``.
         slices_per_pass: slices that go through the network together.
         inferer: how the network is called, by default directly.
         key_val_metric: as in ``monai.engines.Evaluator``.
@@ -67,22 +67,29 @@ class SubjectEvaluator(Evaluator):
             decollate=False,
         )
 
-    def _iteration(self, engine: SubjectEvaluator, batchdata: dict[str, Any]) -> dict[str, torch.Tensor]:
+    def _iteration(self, engine: SubjectEvaluator, batchdata: dict[str, Any]) -> Any:
         batch = self.prepare_batch(batchdata, self.state.device, self.non_blocking)
         self.network.eval()
         parts = []
         with torch.no_grad(), torch.autocast(self.state.device.type, enabled=self.amp, **self.amp_kwargs):
             for start in range(0, len(batch["image"]), self.slices_per_pass):
-                stop = start + self.slices_per_pass
-                inputs = (batch[key][start:stop] for key in ("image", "available", "times_s"))
-                image, available, times_s = inputs
-                parts.append(self.inferer(image, self.network, available, times_s))
-        outputs = {key: torch.cat([part[key] for part in parts]).float() for key in parts[0]}
-        if "segmentation" in outputs:
-            outputs["probability"] = outputs.pop("segmentation").sigmoid()
+                part = slice(start, start + self.slices_per_pass)
+                parts.append(self.inferer(batch["image"][part], self.network, *self._conditions(batch, part)))
+        output = self._output(parts, batch)
         self.state.batch = batch
         self.fire_event(IterationEvents.FORWARD_COMPLETED)
         self.fire_event(IterationEvents.MODEL_COMPLETED)
+        return output
+
+    def _conditions(self, batch: dict[str, Any], part: slice) -> list[torch.Tensor]:
+        """What the network takes beside the image, of a part of the slices."""
+        return [batch["available"][part], batch["times_s"][part]]
+
+    def _output(self, parts: list[dict[str, torch.Tensor]], batch: dict[str, Any]) -> Any:
+        """``state.output`` from the network's answers about the parts."""
+        outputs = {key: torch.cat([part[key] for part in parts]).float() for key in parts[0]}
+        if "segmentation" in outputs:
+            outputs["probability"] = outputs.pop("segmentation").sigmoid()
         return outputs
 
 
@@ -98,7 +105,23 @@ class ValidateAtIntervals(ValidationHandler):
         engine.add_event_handler(Events.EPOCH_COMPLETED(event_filter=due), self)
 
 
-class SubjectScores(Metric):
+class SubjectMetric(Metric):
+    """Base of what is computed over subjects, one an iteration of a ``SubjectEvaluator``.
+
+    ``update`` takes a subject's output and batch; ``compute`` gives quantities by name, which all enter the
+    evaluator's metrics.
+    """
+
+    def iteration_completed(self, engine: Evaluator) -> None:
+        """Add the subject of the current iteration."""
+        self.update((engine.state.output, engine.state.batch))
+
+    def completed(self, engine: Evaluator, name: str) -> None:
+        """Put every quantity into the evaluator's metrics."""
+        engine.state.metrics |= self.compute()
+
+
+class SubjectScores(SubjectMetric):
     """Dice, accuracy and regression error by subject, and one number to choose weights by.
 
     Computed over subjects with a tumour, as ``results.metrics`` does on the native grid:
@@ -122,10 +145,6 @@ class SubjectScores(Metric):
     def reset(self) -> None:
         """Forget all subjects."""
         self._subjects: list[dict[str, float]] = []
-
-    def iteration_completed(self, engine: Evaluator) -> None:
-        """Score the subject of the current iteration."""
-        self.update((engine.state.output, engine.state.batch))
 
     def update(self, output: tuple[dict[str, torch.Tensor], dict[str, Any]]) -> None:
         """Add one subject's outputs and batch."""

@@ -16,7 +16,7 @@ from ..studies import opening
 from ..studies.layout import read_dataset, select, training_part, validation_part
 from ..studies.opening import OpenedStudies
 from ..studies.sources import find_cases
-from .checkpoints import CheckpointHandler, find_checkpoints
+from .checkpoints import CheckpointHandler, refuse_earlier_run
 from .study_evaluator import StudyEvaluator
 from .trainer import AdversarialMultiTaskTrainer
 from .weights import load_network, model_identity
@@ -92,12 +92,7 @@ def require_training(dataset_dir: str, ckpt_dir: str, *, fold: int | None, resum
     cases = read_dataset(dataset_dir)
     training_part(cases, fold)
     validation_part(cases, fold)
-    if not is_on(resume) and find_checkpoints(ckpt_dir):
-        msg = (
-            f"{ckpt_dir} holds checkpoints of an earlier run. Go on with --resume true, "
-            "or start a new run with another --output_dir"
-        )
-        raise CheckpointError(msg)
+    refuse_earlier_run(ckpt_dir, resume=resume)
 
 
 @entry_point

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,61 +13,34 @@ from torch.utils.data import DataLoader
 
 from ..domain.entry import entry_point
 from ..domain.writing import replace_when_written
-from ..engines.weights import load_network
-from ..engines.workflows import require_image_size
 from ..phantom.cohort import write_nifti
+from ..results.metrics import Metrics
 from .chest_classes import CLASSES, LESIONS
 from .chest_dataset import ChestArrays, ChestSubjects
-from .chest_layout import BOX, read_chest
+from .chest_layout import BOX, ChestCase, read_chest
 from .chest_network import ChestNetwork
 from .chest_scores import summarise
-from .chest_training import ChestEvaluator, ChestScores, answers
-from .scoring import scored_part, write_scores
+from .chest_training import ChestEvaluator, ChestScores, joined_outputs
+from .evaluation import make_ready
+from .scoring import scored_part
 
 FINDINGS_FILE, MASK_FILE = "findings.json", "mask.nii.gz"
 
 
-@entry_point
-def evaluate_chests(
-    network: ChestNetwork,
-    ckpt_path: str,
-    dataset_dir: str,
-    output_dir: str,
-    *,
-    split: str | None,
-    fold: int | None,
-    image_size: int,
-    batch_size: int,
-    device: torch.device | str,
-) -> None:
-    """Score weights on a split, on a fold, or on every case; the run id ``evaluating`` of ``chest.yaml``.
-
-    Args:
-        network: of the config.
-        ckpt_path: its weights.
-        dataset_dir: in the layout of ``chest_layout``.
-        output_dir: for ``metrics.json`` and ``per_subject.csv``.
-        split: train, val or test; comes before ``fold``.
-        fold: the held-out fold.
-        image_size: pixels of the network grid, on which everything is scored.
-        batch_size: slices per pass.
-        device: where to run.
-
-    Raises:
-        SystemExit: the weights or a case cannot be used.
-    """
-    _ready(network, ckpt_path, image_size, device)
-    dataset = ChestSubjects(scored_part(read_chest(dataset_dir), split, fold), size=image_size)
+def score_chests(
+    network: ChestNetwork, cases: Sequence[ChestCase], *, image_size: int, batch_size: int, device: torch.device | str
+) -> tuple[list[dict[str, Any]], Metrics]:
+    """Score a network on the network grid, slice by slice; ``ScoreCases`` of ``chest.yaml``."""
     scores = ChestScores()
     evaluator = ChestEvaluator(
         device,
-        DataLoader(dataset, batch_size=None),
+        DataLoader(ChestSubjects(cases, size=image_size), batch_size=None),
         network,
         slices_per_pass=batch_size,
         key_val_metric={"score": scores},
     )
     evaluator.run()
-    write_scores([score.row for score in scores.scores], summarise(scores.scores), output_dir)
+    return [score.row for score in scores.scores], summarise(scores.scores)
 
 
 @entry_point
@@ -101,9 +75,9 @@ def find_lesions(
     Raises:
         SystemExit: the weights or a case cannot be used.
     """
-    _ready(network, ckpt_path, image_size, device)
+    make_ready(network, ckpt_path, image_size=image_size, device=device)
     for arrays in ChestSubjects(scored_part(read_chest(dataset_dir), split, None), size=image_size).subjects:
-        outputs = answers(network, torch.from_numpy(arrays.image)[:, None].to(device), batch_size)
+        outputs = _answers(network, torch.from_numpy(arrays.image)[:, None].to(device), batch_size)
         folder = Path(output_dir) / arrays.case.case
         with replace_when_written(folder / FINDINGS_FILE) as aside:
             aside.write_text(json.dumps(_findings(outputs, arrays, threshold), indent=1) + "\n")
@@ -113,10 +87,10 @@ def find_lesions(
             write_nifti(mask, arrays.affine, folder / MASK_FILE)
 
 
-def _ready(network: ChestNetwork, ckpt_path: str, image_size: int, device: torch.device | str) -> None:
-    load_network(network, ckpt_path)
-    require_image_size(network, image_size, ckpt_path)
-    network.to(device).eval()
+def _answers(network: ChestNetwork, image: torch.Tensor, slices_per_pass: int) -> dict[str, Any]:
+    """The network's outputs about many slices, ``(S, 1, H, W)``, a few at a time."""
+    with torch.no_grad():
+        return joined_outputs([network(part) for part in image.split(slices_per_pass)])
 
 
 def _findings(outputs: dict[str, Any], arrays: ChestArrays, threshold: float) -> dict[str, Any]:

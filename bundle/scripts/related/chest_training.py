@@ -7,17 +7,13 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
-from ignite.metrics import Metric
-from monai.engines import Evaluator
-from monai.engines.utils import IterationEvents
-from torch import nn
 
 from ..domain.entry import entry_point
 from ..domain.errors import CheckpointError, ConfigurationError
 from ..domain.switches import is_on
-from ..engines.batches import prepare_batch
-from ..engines.checkpoints import find_checkpoints
+from ..engines.checkpoints import refuse_earlier_run
 from ..engines.trainer import AdversarialMultiTaskTrainer
+from ..engines.validation import SubjectEvaluator, SubjectMetric
 from ..engines.weights import load_weights
 from ..studies.layout import training_part, validation_part
 from .chest_dataset import read_case
@@ -36,76 +32,38 @@ class ChestTrainer(AdversarialMultiTaskTrainer):
         return [on_device(batch["targets"], self.state.device)]
 
 
-class ChestEvaluator(Evaluator):
+class ChestEvaluator(SubjectEvaluator):
     """Run the network over all slices of one subject per iteration; ``state.output`` is its ``ChestScore``.
 
-    Args:
-        device: where to evaluate.
-        val_data_loader: of ``ChestSubjects``.
-        network: on ``device``.
-        slices_per_pass: slices that go through the network together.
-        key_val_metric: as in ``monai.engines.Evaluator``.
-        val_handlers: objects with ``attach(engine)``.
+    Its ``val_data_loader`` is of ``ChestSubjects``.
     """
 
-    def __init__(
-        self,
-        device: torch.device | str,
-        val_data_loader: Iterable,
-        network: nn.Module,
-        *,
-        slices_per_pass: int = 8,
-        key_val_metric: dict[str, Metric] | None = None,
-        val_handlers: Sequence | None = None,
-    ) -> None:
-        self.network = network
-        self.slices_per_pass = slices_per_pass
-        super().__init__(
-            device=device,
-            val_data_loader=val_data_loader,
-            prepare_batch=prepare_batch,
-            key_val_metric=key_val_metric,
-            val_handlers=val_handlers,
-            decollate=False,
-        )
+    def _conditions(self, batch: dict[str, Any], part: slice) -> list[torch.Tensor]:
+        return []
 
-    def _iteration(self, engine: ChestEvaluator, batchdata: dict[str, Any]) -> ChestScore:
-        batch = self.prepare_batch(batchdata, self.state.device, self.non_blocking)
-        outputs = answers(self.network, batch["image"], self.slices_per_pass)
-        self.fire_event(IterationEvents.FORWARD_COMPLETED)
-        self.fire_event(IterationEvents.MODEL_COMPLETED)
-        return score_subject(outputs, batch)
+    def _output(self, parts: list[dict[str, Any]], batch: dict[str, Any]) -> ChestScore:
+        return score_subject(joined_outputs(parts), batch)
 
 
-class ChestScores(Metric):
+class ChestScores(SubjectMetric):
     """``validation_scores`` over the subjects; the key metric is ``score``."""
 
     def reset(self) -> None:
         """Forget all subjects."""
         self.scores: list[ChestScore] = []
 
-    def update(self, output: ChestScore) -> None:
-        """Add one subject."""
-        self.scores.append(output)
-
-    def iteration_completed(self, engine: Evaluator) -> None:
-        """Add the subject of the current iteration."""
-        self.update(engine.state.output)
-
-    def completed(self, engine: Evaluator, name: str) -> None:
-        """Put every quantity into the evaluator's metrics."""
-        engine.state.metrics |= self.compute()
+    def update(self, output: tuple[ChestScore, dict[str, Any]]) -> None:
+        """Add one subject's score; its batch is not looked at again."""
+        score, _ = output
+        self.scores.append(score)
 
     def compute(self) -> dict[str, float]:
         """The quantities over all subjects so far."""
         return validation_scores(self.scores)
 
 
-def answers(network: nn.Module, image: torch.Tensor, slices_per_pass: int) -> dict[str, Any]:
-    """The network's outputs for many slices, ``(S, 1, H, W)``, a few at a time."""
-    network.eval()
-    with torch.no_grad():
-        parts = [network(part) for part in image.split(slices_per_pass)]
+def joined_outputs(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The network's outputs about several parts of a subject's slices as one; detections are listed by slice."""
     return {
         task: torch.cat([part[task] for part in parts])
         if isinstance(first, torch.Tensor)
@@ -173,11 +131,6 @@ def require_chest(
     if image_size % STRIDE:
         msg = f"image_size is {image_size}; it must be a multiple of {STRIDE}"
         raise ConfigurationError(msg)
-    if not is_on(resume) and find_checkpoints(ckpt_dir):
-        msg = (
-            f"{ckpt_dir} holds checkpoints of an earlier run. Go on with --resume true, "
-            "or start a new run with another --output_dir"
-        )
-        raise CheckpointError(msg)
+    refuse_earlier_run(ckpt_dir, resume=resume)
     for case in cases if is_on(check_dataset) else ():
         read_case(case)

@@ -14,18 +14,17 @@ from tqdm import tqdm
 from ..domain.entry import entry_point
 from ..domain.errors import DatasetError
 from ..domain.study import Study
-from ..engines.weights import load_network
-from ..engines.workflows import require_image_size
 from ..results.components import bounding_box
+from ..results.metrics import Metrics
 from ..results.overlap import overlap
 from ..results.statistics import auroc
 from ..studies.case import LIVER_FOLDER, Case
-from ..studies.layout import read_dataset
 from ..studies.network_grid import NetworkGrid
 from ..studies.reading import read_study, write_mask
 from ..studies.sources import find_cases
 from .cmu_net import CMUNet
-from .scoring import balanced_accuracy, column, scored_part, summary, write_scores
+from .evaluation import make_ready
+from .scoring import balanced_accuracy, column, summary
 
 THRESHOLD = 0.5
 
@@ -110,37 +109,15 @@ def _dice_and_hausdorff(truth: np.ndarray, predicted: np.ndarray, spacing_mm: tu
     return dice, float(distance)
 
 
-@entry_point
-def evaluate_livers(
-    network: CMUNet,
-    ckpt_path: str,
-    dataset_dir: str,
-    output_dir: str,
-    *,
-    split: str | None,
-    fold: int | None,
-    image_size: int,
-    batch_size: int,
-    device: torch.device | str,
-) -> None:
-    """Score weights on a split, on a fold, or on every case; the run id ``evaluating`` of ``cmu_net.yaml``.
-
-    Args:
-        network: of the config.
-        ckpt_path: its weights.
-        dataset_dir: in the bundle's layout, with liver masks.
-        output_dir: for ``metrics.json`` and ``per_subject.csv``.
-        split: train, val or test; comes before ``fold``.
-        fold: the held-out fold.
-        image_size: pixels of the network grid.
-        batch_size: slices per pass.
-        device: where to run.
+def score_livers(
+    network: CMUNet, cases: Sequence[Case], *, image_size: int, batch_size: int, device: torch.device | str
+) -> tuple[list[dict[str, Any]], Metrics]:
+    """Score a network on the studies' own grids; ``ScoreCases`` of ``cmu_net.yaml``.
 
     Raises:
-        SystemExit: the weights or a study cannot be used, or a case has no liver.
+        StudyError: a study cannot be read.
+        DatasetError: a case has no liver.
     """
-    cases = scored_part(read_dataset(dataset_dir), split, fold)
-    _ready(network, ckpt_path, image_size, device)
     rows, slices, groups = [], [], []
     for study in _studies(cases):
         if study.liver is None or not study.liver.any():
@@ -151,7 +128,7 @@ def evaluate_livers(
         rows.append(row)
         slices.append(said)
         groups += [study.case] * len(said)
-    write_scores(rows, _metrics(rows, np.concatenate(slices), groups), output_dir)
+    return rows, _metrics(rows, np.concatenate(slices), groups)
 
 
 @entry_point
@@ -180,23 +157,17 @@ def segment_livers(
         SystemExit: the weights or a study cannot be used.
     """
     cases = find_cases(dataset_dir)
-    _ready(network, ckpt_path, image_size, device)
+    make_ready(network, ckpt_path, image_size=image_size, device=device)
     for study in _studies(cases):
         probability, _ = segment_study(network, study, size=image_size, batch_size=batch_size, device=device)
         write_mask(probability >= THRESHOLD, study, Path(output_dir) / study.case / "liver.nii.gz")
-
-
-def _ready(network: CMUNet, ckpt_path: str, image_size: int, device: torch.device | str) -> None:
-    load_network(network, ckpt_path)
-    require_image_size(network, image_size, ckpt_path)
-    network.to(device).eval()
 
 
 def _studies(cases: Sequence[Case]) -> Iterable[Study]:
     return map(read_study, tqdm(cases, desc="studies", unit="study"))
 
 
-def _metrics(rows: Sequence[dict[str, Any]], slices: np.ndarray, groups: Sequence[str]) -> dict[str, dict[str, Any]]:
+def _metrics(rows: Sequence[dict[str, Any]], slices: np.ndarray, groups: Sequence[str]) -> Metrics:
     names = {"dsc_mean": "dice", "iou_mean": "iou", "nsd_2mm": "nsd", "slice_dsc_mean": "slice_dice"}
     names |= {name: name for name in ("hausdorff_mm", "hd95_mm", "slice_hausdorff_mm")}
     metrics = {name: summary(column(rows, of)) for name, of in names.items()}

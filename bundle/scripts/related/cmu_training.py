@@ -6,18 +6,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from ignite.metrics import Metric
-from monai.engines import Evaluator
 
 from ..domain.entry import entry_point
-from ..domain.errors import DatasetError
+from ..domain.errors import ConfigurationError, DatasetError
+from ..engines.validation import SubjectMetric
 from ..studies.case import LIVER_FOLDER
 from ..studies.layout import read_dataset
 from .cmu_loss import TASKS, organ_present
 from .scoring import balanced_accuracy
 
 
-class OrganScores(Metric):
+class OrganScores(SubjectMetric):
     """Dice by subject and the balanced accuracy of "organ present" over slices.
 
     The key metric ``score`` is the Dice, or for a pre-training of the encoder the balanced accuracy: the paper selects
@@ -25,12 +24,15 @@ class OrganScores(Metric):
 
     Args:
         task: what is trained, one of ``TASKS``.
+
+    Raises:
+        ConfigurationError: another task.
     """
 
     def __init__(self, task: str = "segmentation") -> None:
         if task not in TASKS:
-            msg = f"task {task!r} is none of {TASKS}"
-            raise ValueError(msg)
+            msg = f"task {task!r} is none of {', '.join(TASKS)}"
+            raise ConfigurationError(msg)
         self.task = task
         super().__init__()
 
@@ -38,10 +40,6 @@ class OrganScores(Metric):
         """Forget all subjects."""
         self._dice: list[float] = []
         self._slices: list[np.ndarray] = []
-
-    def iteration_completed(self, engine: Evaluator) -> None:
-        """Score the subject of the current iteration."""
-        self.update((engine.state.output, engine.state.batch))
 
     def update(self, output: tuple[dict[str, torch.Tensor], dict[str, Any]]) -> None:
         """Add one subject's outputs and batch."""
@@ -52,10 +50,6 @@ class OrganScores(Metric):
         if truth.any():
             predicted = outputs["probability"] >= 0.5
             self._dice.append(float(2 * (truth & predicted).sum() / (truth.sum() + predicted.sum())))
-
-    def completed(self, engine: Evaluator, name: str) -> None:
-        """Put every quantity into the evaluator's metrics; the key metric is ``score``."""
-        engine.state.metrics |= self.compute()
 
     def compute(self) -> dict[str, float]:
         """``dice``, ``organ_accuracy`` and ``score`` over all subjects so far.
