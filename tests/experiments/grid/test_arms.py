@@ -31,6 +31,12 @@ def test_a_grid_of_no_arms_is_refused(overlays):
         choose_arms("one", without=["one"], folder=overlays)
 
 
+def test_an_arm_that_starts_from_one_left_out_is_refused(overlays):
+    with pytest.raises(ConfigurationError, match="arm two starts from the weights of one, which --without leaves out"):
+        choose_arms("all", without=["one"], folder=overlays)
+    assert [arm.key for arm in choose_arms("all", without=["one", "two"], folder=overlays)] == ["three"]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -118,7 +118,13 @@ def run_folder(tmp_path: Path, name: str) -> RunFolder:
         ({"seeds": "a,1"}, "seeds is 'a,1'; it must be one or more whole numbers"),
         ({"overrides": "max_epochs"}, "overrides is 'max_epochs'; it must be a mapping"),
         ({"overrides": {"max_epoch": 1}}, "overrides: no arm's config has the key 'max_epoch'"),
-        ({"overrides": {"seed#x#y": 1}}, "an override, does not fit behind train.yaml"),
+        ({"overrides": {"max_epochs#x#y": 1}}, "an override, does not fit behind train.yaml"),
+        ({"overrides": {"seed": 7}}, "overrides: the grid itself sets 'seed' of every run"),
+        ({"arm_overrides": {"mti_net": {"keep": "best"}}}, "overrides: the grid itself sets 'keep' of every run"),
+        (
+            {"arm_overrides": {"mtinet": {"max_epochs": 1}}},
+            r"arm_overrides: unknown arm 'mtinet'\. Known are .*mti_net",
+        ),
         ({"dataset_dir": "/nowhere"}, r"subjects\.csv: no such file"),
         ({"arms": "chest_vgg13_cr"}, "needs a chest dataset: give --chest_dataset_dir"),
     ],
@@ -280,6 +286,14 @@ def test_all_are_those_whose_dataset_is_there(grid, ray, capsys, monkeypatch, tm
 def test_ray_gives_each_run_its_share(grid, ray):
     grid(cpus_per_task=2, gpus_per_task=0.5)
     assert ray.resources == {"num_cpus": 2, "num_gpus": 0.5, "max_retries": 0}
+
+
+def test_runs_are_of_the_commit_that_the_grid_was_started_from(grid, ray, monkeypatch):
+    monkeypatch.setattr(module, "commit_of", lambda root: f"commit of {root.name}")
+    told = []
+    ray.behaviour = lambda task, attempt: told.append(task.commit) or Outcome(DONE)
+    grid()
+    assert told == [f"commit of {arms_module.CONFIGS.parents[1].name}"] * 4
 
 
 def test_an_error_of_our_own_ends_with_a_lock_released(grid, ray, tmp_path):

@@ -52,6 +52,7 @@ def task(tmp_path) -> Task:
         seed=1,
         folder=str(tmp_path / "run"),
         root=str(tmp_path),
+        commit="abc",
         training=("run", "training", "--config_file", "['a', 'b']", "--dataset_dir", f"{tmp_path}/data"),
         evaluating=("run", "evaluating"),
         config="a: 1\n",
@@ -202,6 +203,7 @@ def test_a_run_leaves_all_that_the_tables_need(task, launcher):
         "python -m monai.bundle run training --config_file \"['a', 'b']\" --dataset_dir data"
     )
     assert {"torch", "monai", "numpy"} <= provenance["packages"].keys()
+    assert provenance["commit"] == "abc"
     assert provenance["started"] <= provenance["finished"]
     assert not folder.checkpoints.exists()
 

@@ -237,4 +237,4 @@ def test_runs_of_several_sizes_and_of_uncommitted_code_are_pointed_out(grid, row
     build_tables(str(grid.root), str(output))
     text = (output / "tables.md").read_text()
     assert "images of different sizes (128, 256 pixels)" in text
-    assert "files that no commit holds" in text
+    assert "not that of the commit which they name" in text

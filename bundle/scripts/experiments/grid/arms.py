@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,14 +46,12 @@ def choose_arms(names: str | Sequence[str], *, without: Sequence[str] = (), fold
         folder: of the overlays.
 
     Raises:
-        ConfigurationError: an unknown name, nothing left, or an overlay that cannot be used.
+        ConfigurationError: an unknown name, nothing left, an arm that starts from one left out, or an overlay that
+            cannot be used.
     """
-    known = sorted(path.stem for path in folder.glob("*.yaml"))
     asked = [names] if isinstance(names, str) else list(names)
-    unknown = [name for name in asked if name not in (*known, ALL)]
-    if unknown:
-        msg = f"unknown arm {', '.join(map(repr, unknown))}. Known are {', '.join(known)}, and all of them as '{ALL}'"
-        raise ConfigurationError(msg)
+    require_known([name for name in asked if name != ALL], folder=folder)
+    known = _known(folder)
     wanted = [name for name in (known if ALL in asked else dict.fromkeys(asked)) if name not in without]
     if not wanted:
         msg = "no arm is left to run. Give --arms at least one that --without does not take away"
@@ -61,7 +59,33 @@ def choose_arms(names: str | Sequence[str], *, without: Sequence[str] = (), fold
     chosen: dict[str, Arm] = {}
     for name in wanted:
         _add_after_those_it_needs(name, chosen, folder, ())
+    for arm in chosen.values():
+        if arm.after in without:
+            msg = f"arm {arm.key} starts from the weights of {arm.after}, which --without leaves out: leave both out"
+            raise ConfigurationError(msg)
     return list(chosen.values())
+
+
+def require_known(names: Iterable[str], *, where: str = "", folder: Path = EXPERIMENTS) -> None:
+    """Refuse names that no overlay has.
+
+    Args:
+        names: of arms.
+        where: what names them, for the message; empty for the command line's ``--arms``.
+        folder: of the overlays.
+
+    Raises:
+        ConfigurationError: naming them and those that there are.
+    """
+    known = _known(folder)
+    if unknown := [name for name in names if name not in known]:
+        also = f"Known are {', '.join(known)}" + ("" if where else f", and all of them as '{ALL}'")
+        msg = f"{where and f'{where}: '}unknown arm {', '.join(map(repr, unknown))}. {also}"
+        raise ConfigurationError(msg)
+
+
+def _known(folder: Path) -> list[str]:
+    return sorted(path.stem for path in folder.glob("*.yaml"))
 
 
 def read_arm(overlay: Path) -> Arm:

@@ -33,6 +33,9 @@ ROOT = CONFIGS.parents[1]
 COMMON = (CONFIGS / "train.yaml", CONFIGS / "evaluate.yaml")
 """The configs of every arm that names no others."""
 
+OWN_KEYS = ("dataset_dir", "output_dir", "ckpt_path", "fold", "split", "seed", "keep")
+"""What a run is, and how its parts are kept apart: overridden, its folder would tell of another run than it holds."""
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -62,6 +65,7 @@ class Settings:
         keep_checkpoints: whether finished runs keep them.
         keep_masks: of how many scored studies a run keeps the masks, for pictures; the same of every arm.
         min_free_mb: no run starts with less room on the disk.
+        commit: of the repository now; None where there is no Git.
     """
 
     output_dir: Path
@@ -72,6 +76,7 @@ class Settings:
     keep_checkpoints: bool = False
     keep_masks: int = 6
     min_free_mb: float = 1024.0
+    commit: str | None = None
 
 
 @dataclass(frozen=True)
@@ -152,6 +157,7 @@ class Run:
             seed=self.seed,
             folder=str(self.folder.path),
             root=str(ROOT),
+            commit=settings.commit,
             training=_arguments("training", self.arm.train, self.arm.overlay, self.training),
             evaluating=_arguments("evaluating", self.arm.evaluate, self.arm.overlay, self.evaluating),
             # Relative to the repository, where the commands run, so that the files name no machine's folders.
@@ -210,8 +216,8 @@ def plan_runs(
     """All runs; every arm's first fold and seed come first, so that whatever is stopped early has compared them all.
 
     Raises:
-        ConfigurationError: a dataset that an arm needs was not given, an overlay does not fit, or no arm has
-            an overridden key.
+        ConfigurationError: a dataset that an arm needs was not given, an overlay does not fit, or a key is
+            overridden that no arm has or that the grid sets itself.
     """
     # Those of the common configs too: the same overrides serve a few arms and all.
     known = {key for base in COMMON for key in from_text(base.read_text(encoding="utf-8"))}
@@ -219,6 +225,9 @@ def plan_runs(
     asked = [*settings.overrides, *(key for arm in arms for key in settings.arm_overrides.get(arm.key, {}))]
     if unknown := [key for key in asked if _top(key) not in known]:
         msg = f"overrides: no arm's config has the key {', '.join(map(repr, unknown))}. Correct it"
+        raise ConfigurationError(msg)
+    if own := [key for key in asked if _top(key) in OWN_KEYS]:
+        msg = f"overrides: the grid itself sets {', '.join(map(repr, own))} of every run. Take it out of them"
         raise ConfigurationError(msg)
     for arm in arms:
         if arm.dataset not in datasets:

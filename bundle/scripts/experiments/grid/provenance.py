@@ -27,16 +27,31 @@ PACKAGES = (
 _CODE = ("bundle/scripts", "bundle/configs")
 
 
-def provenance(root: Path) -> dict[str, Any]:
+def commit_of(root: Path) -> str | None:
+    """The commit that a repository is at; None where there is no Git."""
+    return _answer(*_git(root), "rev-parse", "HEAD") or None
+
+
+def provenance(root: Path, commit: str | None) -> dict[str, Any]:
     """Commit, whether code or configs differ from it, package versions, Python and hardware.
+
+    A grid takes days, and its processes hold modules that they imported at their start: a run is only then of the
+    commit that the grid was started from if nothing has changed since, be it committed or not.
 
     Args:
         root: of the repository.
+        commit: of ``commit_of`` when the grid was started.
 
     Returns:
         Plain values; ``commit`` and ``dirty`` are None where there is no Git.
     """
-    return {**_commit(root), "packages": _packages(), "python": platform.python_version(), "hardware": hardware()}
+    return {
+        "commit": commit,
+        "dirty": _differs(root, commit),
+        "packages": _packages(),
+        "python": platform.python_version(),
+        "hardware": hardware(),
+    }
 
 
 def hardware() -> dict[str, Any]:
@@ -51,11 +66,16 @@ def hardware() -> dict[str, Any]:
     }
 
 
-def _commit(root: Path) -> dict[str, Any]:
-    git = ("git", "-C", str(root))
-    commit = _answer(*git, "rev-parse", "HEAD")
-    changes = _answer(*git, "status", "--porcelain", "--", *_CODE)
-    return {"commit": commit or None, "dirty": None if changes is None else bool(changes)}
+def _differs(root: Path, commit: str | None) -> bool | None:
+    if commit is None:
+        return None
+    changed = _answer(*_git(root), "diff", "--name-only", commit, "--", *_CODE)
+    added = _answer(*_git(root), "ls-files", "--others", "--exclude-standard", "--", *_CODE)
+    return None if changed is None or added is None else bool(changed or added)
+
+
+def _git(root: Path) -> tuple[str, ...]:
+    return "git", "-C", str(root)
 
 
 def _packages() -> dict[str, str]:

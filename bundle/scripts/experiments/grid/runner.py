@@ -18,8 +18,9 @@ from ...domain.folder_lock import FolderLock
 from ...domain.switches import is_on
 from ...domain.writing import replace_when_written
 from ...studies.integrity import require_valid
-from .arms import ALL, Arm, choose_arms
-from .plan import Dataset, Run, Settings, open_dataset, plan_runs, require_same_settings
+from .arms import ALL, Arm, choose_arms, require_known
+from .plan import ROOT, Dataset, Run, Settings, open_dataset, plan_runs, require_same_settings
+from .provenance import commit_of
 from .ray_session import ray_session
 from .run_folder import DONE
 from .task import DISK_FULL, FAILED, REFUSED, Outcome, carry_out
@@ -79,16 +80,19 @@ def run_grid(
     chosen = choose_arms(_listed(arms), without=_listed(without))
     if ALL in _listed(arms):
         chosen = _with_a_dataset(chosen, other_datasets or {})
+    by_arm = _mapping("arm_overrides", arm_overrides)
+    require_known(by_arm, where="arm_overrides")
     numbers = _whole_numbers("folds", list(range(folds)) if isinstance(folds, int) else folds)
     settings = Settings(
         output_dir=Path(output_dir).resolve(),
         overrides=_mapping("overrides", overrides),
-        arm_overrides=_mapping("arm_overrides", arm_overrides),
+        arm_overrides=by_arm,
         cpus_per_task=cpus_per_task,
         gpus_per_task=gpus_per_task,
         keep_checkpoints=is_on(keep_checkpoints),
         keep_masks=keep_masks,
         min_free_mb=min_free_mb,
+        commit=commit_of(ROOT),
     )
     datasets = _open_datasets(chosen, numbers, dataset_dir, other_datasets or {})
     runs = plan_runs(chosen, numbers, _whole_numbers("seeds", seeds), datasets, settings)

@@ -40,6 +40,7 @@ class Task:
         seed: of everything random.
         folder: of the run.
         root: of the repository, the working directory of the commands.
+        commit: of the repository when the grid was started; None where there is no Git.
         training: arguments of ``python -m monai.bundle``.
         evaluating: likewise.
         config: the complete config of the training, as YAML.
@@ -58,6 +59,7 @@ class Task:
     seed: int
     folder: str
     root: str
+    commit: str | None
     training: Sequence[str]
     evaluating: Sequence[str]
     config: str
@@ -145,7 +147,7 @@ def _train_and_evaluate(task: Task, folder: RunFolder, lock: int | None) -> None
             "arm": task.arm,
             "fold": task.fold,
             "seed": task.seed,
-            **provenance(Path(task.root)),
+            **provenance(Path(task.root), task.commit),
             "train_command": _command(task, task.training),
             "evaluate_command": _command(task, task.evaluating),
             "started": started,

@@ -149,7 +149,7 @@ def _warnings(arms: Mapping[str, Arm], grid: Grid) -> Iterable[str]:
     if len(sizes) > 1:
         yield f"The runs saw images of different sizes ({', '.join(sizes)} pixels): see the cost table."
     if any(run.provenance.get("dirty") for run in _all(grid)):
-        yield "Some runs were made from files that no commit holds."
+        yield "The code of some runs was not that of the commit which they name: see dirty in runs.csv."
 
 
 def _facts(arms: Mapping[str, Arm], grid: Grid) -> dict[str, str]:
