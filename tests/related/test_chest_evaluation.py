@@ -24,6 +24,11 @@ def test_the_true_boxes_come_back_as_the_table_lists_them(arrays):
     assert found == listed
 
 
+def test_a_box_ends_where_the_file_does(arrays):
+    # The file has 64 x 48 voxels, its second axis pixels 8 to 56 of the network grid.
+    assert _in_file(torch.tensor([2.0, 0.0, 60.0, 64.0]), arrays) == dict(zip(BOX, (0, 0, 64, 48), strict=True))
+
+
 def test_boxes_of_a_low_score_are_left_out(arrays):
     said = {
         "boxes": torch.tensor([[0.0, 0.0, 9.0, 9.0], [8.0, 0.0, 20.0, 30.0]]),

@@ -36,6 +36,8 @@ def test_a_folder_without_the_tables_is_refused(tmp_path):
         ("subjects.csv", "split", "part", "subjects.csv: no column split"),
         ("slices.csv", "chest-3-1,2,normal", "chest-3-1,3,normal", "chest-3-1: slices.csv misses a slice of it"),
         ("slices.csv", "chest-3-1,2,normal", "chest-3-1,2,cyst", "a class in slices.csv is none of"),
+        ("subjects.csv", "chest-3-2,nodule", "chest-3-2,normal", "chest-3-2: its slices in slices.csv are of another"),
+        ("slices.csv", "nodule", "normal", "slices.csv calls a slice normal that has a lesion in lesions.csv"),
         ("lesions.csv", "chest-3-2,", "chest-3-2,-", "slice is '-"),
         ("lesions.csv", ",nodule,", ",cyst,", "a class in lesions.csv is none of"),
     ],

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from scripts.domain.errors import DatasetError
 from scripts.related.chest_scores import score_subject, summarise, validation_scores
 
 
@@ -88,6 +89,12 @@ def test_absent_tasks_are_empty_and_the_score_is_of_those_there_are(nodule):
     assert metrics["accuracy"] == {"value": 1.0, "ci95": None, "n": 3}
     for absent in ("dsc_mean", "detection_ap", "detection_ap50"):
         assert metrics[absent] == {"value": None, "ci95": None, "n": 0}
+
+
+def test_a_segmentation_without_any_lesion_has_nothing_to_choose_by():
+    segmentation = torch.zeros(2, 2, 4, 4)
+    with pytest.raises(DatasetError, match="no validation subject has a lesion"):
+        validation_scores([score_subject({"segmentation": segmentation}, batch_of("n", [0, 0]))])
 
 
 def test_segmentation_alone_scores_its_dice(nodule):

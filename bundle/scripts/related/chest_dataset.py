@@ -194,6 +194,6 @@ def _load(case: ChestCase, size: int) -> ChestArrays:
 def _on_grid(lesions: np.ndarray, grid: NetworkGrid) -> np.ndarray:
     """Lesions by number where more than half of a pixel is one."""
     slices = np.zeros((lesions.shape[2], grid.size, grid.size), dtype=np.uint8)
-    for number in np.unique(lesions)[1:]:
+    for number in np.setdiff1d(lesions, 0):
         slices[grid.to_slices((lesions == number)[None])[:, 0] > 0.5] = number
     return slices

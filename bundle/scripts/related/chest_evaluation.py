@@ -109,11 +109,12 @@ def _findings(outputs: dict[str, Any], arrays: ChestArrays, threshold: float) ->
 
 
 def _in_file(box: torch.Tensor, arrays: ChestArrays) -> dict[str, float]:
-    """A box of the network grid (column, row, column, row) in voxels of the file's first two axes."""
+    """A box of the network grid (column, row, column, row) in voxels of the file's first two axes, cut at its edges."""
     columns, rows = box.reshape(2, 2).T.cpu().numpy()
     corners = []
     for axis, pixels in enumerate((rows, columns)):
         centred_mm = (pixels - arrays.grid.size / 2) * arrays.grid.pixel_mm
-        corners.append(centred_mm / arrays.grid.spacing_mm[axis] + arrays.grid.shape[axis] / 2)
+        size = arrays.grid.shape[axis]
+        corners.append(np.clip(centred_mm / arrays.grid.spacing_mm[axis] + size / 2, 0, size))
     (x_min, x_max), (y_min, y_max) = corners
     return {name: round(float(v), 2) for name, v in zip(BOX, (x_min, y_min, x_max, y_max), strict=True)}

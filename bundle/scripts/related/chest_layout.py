@@ -3,7 +3,8 @@
 ``images/<case>.nii.gz`` HU, RAS+, axial slices along the third axis; ``lesions/<case>.nii.gz`` the number of the lesion
 at each voxel, 0 elsewhere;
 ``subjects.csv`` (case, class, split, fold); ``slices.csv`` (case, slice, class); ``lesions.csv`` (case, slice, lesion,
-class, x_min, y_min, x_max, y_max): boxes in voxels of the file's first two axes, the last voxel not included.
+class, x_min, y_min, x_max, y_max): boxes in voxels of the file's first two axes, the last voxel not included. A slice
+is normal or of its subject's class, and not normal where it has a lesion.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from ..domain.errors import DatasetError
 from ..domain.writing import replace_when_written
 from ..studies.case import mask_file_name
 from ..studies.subjects_table import FOLDS, SPLITS, SUBJECTS_FILE
-from .chest_classes import CLASSES, LESIONS
+from .chest_classes import CLASSES, LESIONS, NORMAL
 
 IMAGES, LESION_MASKS = "images", "lesions"
 SLICES_FILE, LESIONS_FILE = "slices.csv", "lesions.csv"
@@ -78,7 +79,7 @@ def boxes_of(lesions: np.ndarray) -> list[tuple[int, int, tuple[int, int, int, i
     """``(slice, lesion, box)`` of every lesion in every slice, ``(X, Y, Z)`` lesions by number."""
     found = []
     for index in range(lesions.shape[2]):
-        for number in np.unique(lesions[:, :, index])[1:]:
+        for number in np.setdiff1d(lesions[:, :, index], 0):
             places = np.argwhere(lesions[:, :, index] == number)
             (x_min, y_min), (x_max, y_max) = places.min(axis=0), places.max(axis=0) + 1
             found.append((index, int(number), (int(x_min), int(y_min), int(x_max), int(y_max))))
@@ -149,6 +150,11 @@ def _case(
         (bool(own_slices), f"{SLICES_FILE} has no slice of it"),
         (set(case.slice_classes) <= set(CLASSES), f"a class in {SLICES_FILE} is none of {', '.join(CLASSES)}"),
         ({b.lesion_class for b in case.lesions} <= set(LESIONS), f"a class in {LESIONS_FILE} is none of {LESIONS}"),
+        (set(case.slice_classes) <= {NORMAL, case.subject_class}, f"its slices in {SLICES_FILE} are of another class"),
+        (
+            all(case.slice_classes[b.slice_index : b.slice_index + 1] != (NORMAL,) for b in case.lesions),
+            f"{SLICES_FILE} calls a slice normal that has a lesion in {LESIONS_FILE}",
+        ),
     )
     faults += [f"{name}: {problem}" for fine, problem in checks if not fine]
     return case

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..domain.errors import DatasetError
 from .average_precision import MatchedDetections, average_precisions, joined, match
 from .chest_classes import CLASSES, NORMAL
 from .scoring import balanced_accuracy, column, summary
@@ -92,18 +93,27 @@ def validation_scores(scores: Sequence[ChestScore]) -> dict[str, float]:
 
     It is the mean of balanced accuracy, Dice and AP50, of those there are; a reconstruction alone scores minus its
     error.
+
+    Args:
+        scores: of at least one subject.
+
+    Raises:
+        DatasetError: there is nothing to choose by: the network only segments, and no subject has a lesion.
     """
     rows = [score.row for score in scores]
     found: dict[str, float] = {}
     if scores[0].classes is not None:
         found["accuracy"] = balanced_accuracy(*np.concatenate([score.classes for score in scores]).T)
-    if scores[0].row["dice"] is not None or any(row["dice"] is not None for row in rows):
+    if any(row["dice"] is not None for row in rows):
         found["dice"] = float(np.nanmean(column(rows, "dice")))
     if scores[0].detections is not None:
         found["ap50"] = float(np.nan_to_num(average_precisions(joined([s.detections for s in scores]))[0]))
     parts = list(found.values())
     if rows[0]["reconstruction_error"] is not None:
         found["reconstruction_error"] = float(column(rows, "reconstruction_error").mean())
+    if not found:
+        msg = "no validation subject has a lesion, so there is nothing to choose weights by. Check its masks"
+        raise DatasetError(msg)
     return found | {"score": float(np.mean(parts)) if parts else -found["reconstruction_error"]}
 
 

@@ -138,7 +138,10 @@ def _add_vessels(image: np.ndarray, lung: np.ndarray, rng: np.random.Generator, 
 
 
 def _lesion_shares(rng: np.random.Generator, kind: str, lung: np.ndarray, grid: ChestGrid) -> list[np.ndarray]:
-    """The share of each voxel that each lesion covers; lesions keep apart and inside the lungs."""
+    """The share of each voxel that each lesion covers, inside the lungs.
+
+    Centres keep the sum of their radii and a gap apart; the rough outlines of ground-glass opacities may still touch.
+    """
     least, most = _RADIUS_MM[kind]
     least = max(least, 1.3 * grid.spacing_mm[0])
     most = max(most, least)
