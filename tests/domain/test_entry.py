@@ -1,5 +1,8 @@
 """Errors at the edge of the command line."""
 
+import errno
+import os
+
 import pytest
 
 from scripts.domain.entry import entry_point
@@ -15,12 +18,29 @@ def test_own_error_becomes_one_line():
         fails()
 
 
-def test_other_errors_are_left_alone():
+@pytest.mark.parametrize(
+    ("number", "file", "message"),
+    [
+        (errno.ENOSPC, None, r"^error: a file that was being written: No space left on device\. Make room"),
+        (errno.EACCES, "/out/model.pt", r"^error: /out/model\.pt: Permission denied\. "),
+    ],
+)
+def test_a_disk_that_does_not_take_a_file_is_one_line(number, file, message):
     @entry_point
     def fails() -> None:
-        raise ZeroDivisionError
+        raise OSError(number, os.strerror(number), file)
 
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(SystemExit, match=message):
+        fails()
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError(), OSError(errno.EIO, "Input/output error"), OSError("no number")])
+def test_other_errors_are_left_alone(error):
+    @entry_point
+    def fails() -> None:
+        raise error
+
+    with pytest.raises(type(error)):
         fails()
 
 
