@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 
 import pytest
@@ -24,10 +25,11 @@ def runs(cohort, tmp_path):
 
 
 class FakeLauncher:
-    """Takes 2 s to set up, 3 s an epoch, 5 s a study; tells what it was asked."""
+    """Takes 2 s to set up, 3 s an epoch, 5 s to evaluate a study; tells what it was asked."""
 
-    def __init__(self, code: int = 0) -> None:
+    def __init__(self, code: int = 0, pace: float | None = None) -> None:
         self.code = code
+        self.pace = pace
         self.cases: list[list[str]] = []
         self.epochs_done = 0
 
@@ -37,6 +39,8 @@ class FakeLauncher:
             self.cases.append([row["split"] for row in csv.DictReader(table)])
         log.write_text("one line\nerror: planted\n")
         if arguments[1] == "evaluating":
+            if self.pace is not None:
+                (log.parent / "summary.json").write_text(json.dumps({"seconds_per_study": self.pace}))
             return Ended(self.code, 5.0, 400.0)
         epochs = int(said["--max_epochs"]) - self.epochs_done
         self.epochs_done = int(said["--max_epochs"])
@@ -57,13 +61,17 @@ def test_finished_runs_are_the_better_estimate(runs):
     assert from_finished(runs) == Estimate(15.0, 200.0, "2 finished")
 
 
-def test_a_miniature_is_scaled_up(runs, tmp_path, monkeypatch):
-    launcher = FakeLauncher()
+@pytest.mark.parametrize(("pace", "a_study_more"), [(None, 5.0), (0.5, 0.5)])
+def test_a_miniature_is_scaled_up(runs, tmp_path, monkeypatch, pace, a_study_more):
+    """Setting up an evaluation is no part of a study's time, where the evaluation tells the two apart."""
+    launcher = FakeLauncher(pace=pace)
     monkeypatch.setattr(module, "launcher_for", lambda *_: launcher)
     estimate = measured(runs[0], tmp_path)
     trained, scored = len(runs[0].parts.training), len(runs[0].parts.scored)
-    # Setting up, seven epochs of all subjects instead of four, and the studies one by one.
-    assert estimate == Estimate(2.0 + 7 * 3.0 * trained / 4 + 5.0 * scored, 400.0, "measured")
+    # Setting up, seven epochs of all subjects instead of four, and the studies behind the first one.
+    assert scored > 1
+    expected = 2.0 + 7 * 3.0 * trained / 4 + 5.0 + a_study_more * (scored - 1)
+    assert estimate == Estimate(expected, 400.0, "measured")
     assert len(launcher.cases) == 4
     assert all(len(splits) == 6 and splits.count("test") == 1 for splits in launcher.cases)
     assert not (tmp_path / "out").exists()
@@ -107,9 +115,9 @@ def test_the_table_says_each_arm_and_all(runs):
     finish(runs[0], 1.0, 1.0)
     text = plan_table({runs[0].arm: runs}, {runs[0].arm: Estimate(600.0, 1500.0, "measured")}, slots=2)
     _, line, total = text.splitlines()
-    assert line.split() == ["mti_net", "3", "1", "10", "min", "20", "min", "1500", "MB", "measured"]
+    assert line.split() == ["mti_net", "3", "1", "10", "min", "20", "min", "1500", "MiB", "measured"]
     assert "3 runs, 1 of them done" in total
-    assert "takes 20 min of one run after the other, about 10 min with 2 side by side, and up to 3.0 GB" in total
+    assert "takes 20 min of one run after the other, about 10 min with 2 side by side, and up to 2.9 GiB" in total
 
 
 def test_a_dry_run_writes_nothing(cohort, tmp_path, monkeypatch, capsys):

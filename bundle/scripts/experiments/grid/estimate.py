@@ -20,7 +20,7 @@ from .launcher import Ended
 from .parts import parts_of, spread
 from .plan import Dataset, Run
 from .run_folder import DONE, RunFolder
-from .task import Task, last_lines, launcher_for
+from .task import Task, last_lines, launcher_for, seconds_per_study
 
 _TRAINING_SUBJECTS, _OTHER_SUBJECTS = 4, 1
 
@@ -31,7 +31,7 @@ class Estimate:
 
     Args:
         seconds: training and evaluating; None where it could not be told.
-        peak_rss_mb: largest resident memory of a process.
+        peak_rss_mb: largest resident memory of a process, MiB.
         basis: where the numbers are from, or why there are none.
     """
 
@@ -70,22 +70,22 @@ def measured(run: Run, place: Path) -> Estimate:
     """Train an arm on four subjects for an epoch and evaluate one study, at the run's image size, and scale it up.
 
     The time of an epoch, which includes a validation, is that of a resumed second epoch less that of starting up. It
-    scales with the number of subjects trained on, evaluation with that of studies scored: a rough estimate, as the
-    slices of a subject vary.
+    scales with the number of subjects trained on, and what the evaluation says that a study took with that of studies
+    scored: a rough estimate, as the slices of a subject vary.
 
     Args:
         run: of the arm.
         place: folder for what it writes; the slices of the subjects stay there for the next arm.
     """
     try:
-        epoch, setting_up, evaluation, peak = _time_miniature(run, place)
+        took = _time_miniature(run, place)
     except RunError as error:
         return Estimate(None, None, f"not measured: {error}")
     parts = run.parts
     epochs = int(compose(run.arm, run.arm.train, run.training).get("max_epochs", 1))
-    training = setting_up + epochs * epoch * len(parts.training) / _TRAINING_SUBJECTS
-    evaluating = evaluation * len(parts.scored) / _OTHER_SUBJECTS
-    return Estimate(training + evaluating, peak, "measured")
+    training = took.setting_up + epochs * took.epoch * len(parts.training) / _TRAINING_SUBJECTS
+    evaluating = took.evaluation + took.study * (len(parts.scored) - _OTHER_SUBJECTS)
+    return Estimate(training + evaluating, took.peak_rss_mb, "measured")
 
 
 def plan_table(by_arm: dict[Arm, list[Run]], estimates: dict[Arm, Estimate], *, slots: int) -> str:
@@ -103,7 +103,7 @@ def plan_table(by_arm: dict[Arm, list[Run]], estimates: dict[Arm, Estimate], *, 
         done = sum(run.folder.state == DONE for run in runs)
         left = len(runs) - done
         all_of_it = None if estimate.seconds is None else left * estimate.seconds
-        memory = "" if estimate.peak_rss_mb is None else f"{estimate.peak_rss_mb:.0f} MB"
+        memory = "" if estimate.peak_rss_mb is None else f"{estimate.peak_rss_mb:.0f} MiB"
         lines.append(
             f"{arm.key:<26}{len(runs):>6}{done:>6}{_duration(estimate.seconds):>10}{_duration(all_of_it):>14}"
             f"{memory:>10}  {estimate.basis}"
@@ -117,29 +117,45 @@ def plan_table(by_arm: dict[Arm, list[Run]], estimates: dict[Arm, Estimate], *, 
             *lines,
             f"{count} runs, {count - left_in_all} of them done. What is left takes {_duration(total)} of one run after "
             f"the other, about {_duration(total / slots)} with {slots} side by side, and up to "
-            f"{slots * largest / 1000:.1f} GB of memory. Rough: few subjects, on this machine as busy as it is now.",
+            f"{slots * largest / 1024:.1f} GiB of memory. Rough: few subjects, on this machine as busy as it is now.",
         ]
     )
 
 
-def _time_miniature(run: Run, place: Path) -> tuple[float, float, float, float]:
-    """Seconds of an epoch, of setting up, of a study's evaluation; largest memory, MB."""
+@dataclass(frozen=True)
+class _Took:
+    """What a miniature took: seconds of an epoch, of setting up, of the evaluation, of a study in it; memory, MiB."""
+
+    epoch: float
+    setting_up: float
+    evaluation: float
+    study: float
+    peak_rss_mb: float
+
+
+def _time_miniature(run: Run, place: Path) -> _Took:
     dataset = _miniature(run, place / (run.arm.dataset or "liver"))
     _lay_weights_ready(run, place)
     ended: list[Ended] = []
 
-    def time(epochs: int, what: str) -> float:
+    def time(epochs: int, what: str) -> tuple[float, RunFolder]:
         overrides = run.settings.arm_overrides.get(run.arm.key, {}) | {"max_epochs": epochs}
         settings = replace(run.settings, output_dir=place, arm_overrides={run.arm.key: overrides})
         task = replace(run, dataset=dataset, settings=settings).task()
         ended.append(_run(task, what))
-        return ended[-1].seconds
+        return ended[-1].seconds, RunFolder(task.folder)
 
     time(1, "training")
-    second = time(2, "training")
-    nothing = time(2, "training")
-    evaluation = time(2, "evaluating")
-    return max(0.0, second - nothing), nothing, evaluation, max(each.peak_rss_mb for each in ended)
+    second, _ = time(2, "training")
+    nothing, _ = time(2, "training")
+    evaluation, folder = time(2, "evaluating")
+    return _Took(
+        epoch=max(0.0, second - nothing),
+        setting_up=nothing,
+        evaluation=evaluation,
+        study=seconds_per_study(folder, ended[-1], studies=_OTHER_SUBJECTS),
+        peak_rss_mb=max(each.peak_rss_mb for each in ended),
+    )
 
 
 def _lay_weights_ready(run: Run, place: Path) -> None:

@@ -138,9 +138,8 @@ def _train_and_evaluate(task: Task, folder: RunFolder, lock: int | None) -> None
     evaluated = run("evaluate", "monai.bundle", task.evaluating)
     counted = run("cost", "scripts.experiments.grid.cost", [str(folder.config), str(folder.cost)])
     _require_all_scored(task, folder)
-    folder.write_json(
-        folder.cost, json.loads(folder.cost.read_text()) | {"seconds_per_study": _pace(task, folder, evaluated)}
-    )
+    pace = seconds_per_study(folder, evaluated, studies=len(task.scored))
+    folder.write_json(folder.cost, json.loads(folder.cost.read_text()) | {"seconds_per_study": pace})
     folder.write_json(
         folder.provenance,
         {
@@ -209,11 +208,17 @@ def _require_all_scored(task: Task, folder: RunFolder) -> None:
         raise _CommandError(FAILED, reason + ", ".join(sorted(wrong)[:5]))
 
 
-def _pace(task: Task, folder: RunFolder, evaluated: Ended) -> float:
-    """Seconds that the evaluation took for a study, from files to results; its start included if it does not say."""
+def seconds_per_study(folder: RunFolder, evaluated: Ended, *, studies: int) -> float:
+    """Seconds that an evaluation took for a study, from files to results; its start included if it does not say.
+
+    Args:
+        folder: that it wrote to.
+        evaluated: how it ended.
+        studies: how many it scored.
+    """
     if folder.summary.is_file():
         return json.loads(folder.summary.read_text())["seconds_per_study"]
-    return round(evaluated.seconds / len(task.scored), 2)
+    return round(evaluated.seconds / studies, 2)
 
 
 def _command(task: Task, arguments: Sequence[str]) -> str:
