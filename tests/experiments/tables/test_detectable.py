@@ -1,6 +1,7 @@
 """The difference that can be detected, against simulated studies."""
 
 import csv
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from scipy import stats
 
 from scripts.experiments.tables.declaration import ACCURACY, DSC
 from scripts.experiments.tables.detectable import Spread, detectable, detectable_again, spread_of, write_detectable
-from scripts.experiments.tables.runs import read_grid
+from scripts.experiments.tables.runs import Run, read_grid
 
 
 @pytest.mark.parametrize(
@@ -66,7 +67,7 @@ def test_seeds_shrink_the_noise_of_training_and_nothing_else():
 def test_the_luck_of_a_training_is_not_averaged_out_by_subjects():
     """2,000 pairs of systems that are trained twice each, on 10,000 subjects: only the trainings' luck is left."""
     spread = Spread(between=1.0, noise=0.0, retraining=4.0, source="")
-    difference = detectable_again(spread, subjects=10_000, seeds=2, alpha=0.05)
+    difference = detectable_again(spread, DSC, subjects=10_000, seeds=2, alpha=0.05)
     rng = np.random.default_rng(0)
     means = difference + rng.normal(0, 2.0, (4000, 2, 2)).mean(axis=2) @ [1, -1]
     assert (means / np.sqrt(4.0 / 2 * 2) > stats.norm.ppf(0.975)).mean() == pytest.approx(0.8, abs=0.03)
@@ -91,6 +92,31 @@ def test_a_pilots_spread_is_found_again(grid, row):
     assert spread.noise == pytest.approx(2 * 4.0, rel=0.1)
     assert spread.retraining == pytest.approx(1.0, rel=0.8)
     assert "2 pairs" in spread.source
+
+
+def test_a_small_pilots_spread_is_right_on_average():
+    """300 pilots of 6 subjects: true difference of a pair 3, noise of a training 2, its luck 3."""
+    rng, found = np.random.default_rng(0), []
+    for _ in range(300):
+        runs = {}
+        for arm in ("mti_net", "unet"):
+            own = rng.normal(0, 3 / np.sqrt(2), 6)
+            table = 50 + own + rng.normal(0, 2, (3, 6)) + rng.normal(0, 3, (3, 1))
+            runs[arm] = [in_memory(arm, seed, values) for seed, values in enumerate(table)]
+        spread = spread_of(runs, "mti_net", DSC, correlation=0.5)
+        found.append((spread.between, spread.noise, spread.retraining))
+    assert np.mean(found, axis=0) == pytest.approx([9.0, 2 * 4.0, 9.0], rel=0.08)
+
+
+def in_memory(arm, seed, values):
+    rows = tuple({"case": str(index), "dice": str(value / 100)} for index, value in enumerate(values))
+    return Run(arm, 0, seed, Path(), rows, {}, (), {}, {"split": "test"})
+
+
+def test_noise_in_single_subjects_counts_less_the_more_there_are():
+    spread = Spread(between=0.0, noise=8.0, retraining=0.0, source="")
+    few, many = (detectable_again(spread, DSC, subjects=n, seeds=2, alpha=0.05) for n in (10, 1000))
+    assert few / many == pytest.approx(10.0)
 
 
 def test_with_one_seed_the_noise_stays_in_the_difference(grid, row):

@@ -26,7 +26,7 @@ from .views import number
 POWER = 0.8
 
 WILCOXON_EFFICIENCY = 3.0 / math.pi
-"""Subjects of Wilcoxon's test that are worth one of the t-test's when differences are normal (Lehmann 1975)."""
+"""What share of a subject of the t-test one of Wilcoxon's is worth when differences are normal (Lehmann 1975)."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Spread:
         between: variance over subjects of the true difference of two systems.
         noise: variance that one training adds to a subject's difference; an average over seeds shrinks it. 0 where the
             pilot has one seed, whose noise is then in ``between`` and shrinks for nobody.
-        retraining: variance of a system's mean from one training to another; NaN where the pilot has one seed.
+        retraining: variance over trainings of what all subjects of a training share; NaN where the pilot has one seed.
         source: how it was found.
     """
 
@@ -128,17 +128,22 @@ def detectable(spread: Spread, column: Column, *, subjects: int, seeds: int, alp
         seeds: of each system, averaged within a subject.
         alpha: two-sided.
     """
-    worth = subjects * WILCOXON_EFFICIENCY if column.test == AMOUNT else float(subjects)
+    worth = _worth(column, subjects)
     if worth < 2.5:
         return math.nan
     effect = TTestPower().solve_power(nobs=worth, alpha=alpha, power=POWER, alternative="two-sided")
     return float(effect * math.sqrt(spread.between + spread.noise / seeds))
 
 
-def detectable_again(spread: Spread, *, subjects: int, seeds: int, alpha: float) -> float:
+def detectable_again(spread: Spread, column: Column, *, subjects: int, seeds: int, alpha: float) -> float:
     """The same when both systems are trained again, so that the luck of a training counts too; normal approximation."""
-    variance = spread.between / subjects + 2.0 * spread.retraining / seeds
+    variance = (spread.between + spread.noise / seeds) / _worth(column, subjects) + 2.0 * spread.retraining / seeds
     return float((norm.ppf(1.0 - alpha / 2.0) + norm.ppf(POWER)) * math.sqrt(variance))
+
+
+def _worth(column: Column, subjects: int) -> float:
+    """Subjects of a t-test that would tell as much."""
+    return subjects * (WILCOXON_EFFICIENCY if column.test == AMOUNT else 1.0)
 
 
 def spread_of(
@@ -216,11 +221,12 @@ def _system(runs: Sequence[Run], column: Column) -> _System:
         table = np.array([[found[case] for case in common] for found in of_seeds])
         values |= dict(zip(common, table.mean(axis=0), strict=True))
         seeds.append(len(table))
-        if len(table) > 1:
+        if min(table.shape) > 1:
             shift = table.mean(axis=1, keepdims=True)
-            # What all subjects share moves no difference between them: it is the training's luck, counted apart.
-            noises.append(float((table - shift).var(axis=0, ddof=1).mean()))
-            shifts.append(float(shift.var(ddof=1)))
+            # What all subjects share moves no difference between them: it is the training's luck, counted apart. The
+            # shares of a two-way analysis of variance, seeds by subjects.
+            noises.append(float((table - shift).var(axis=0, ddof=1).sum() / (len(common) - 1)))
+            shifts.append(_above_zero(shift.var(ddof=1) - noises[-1] / len(common)))
     return _System(values, min(seeds, default=1), _mean(noises), _mean(shifts))
 
 
@@ -249,7 +255,7 @@ def _lines(
                 sd_of_differences=math.sqrt(spread.between + spread.noise / seeds),
                 alone=detectable(spread, column, **both, alpha=ALPHA),
                 after_holm=detectable(spread, column, **both, alpha=ALPHA / family),
-                trained_again=detectable_again(spread, **both, alpha=ALPHA / family),
+                trained_again=detectable_again(spread, column, **both, alpha=ALPHA / family),
                 source=spread.source,
             )
 
