@@ -40,6 +40,12 @@ def test_confusions_are_shares_of_the_true_class():
     confusion = Confusion(np.array([[0.75, 0.25], [np.nan, np.nan]]), np.array([8, 0]), runs=1)
     figure = draw_confusions({"MTI-Net": confusion})
     assert texts(figure) == ["75.0 %", "25.0 %", "no subject", "no subject"]
+    assert figure.axes[0].get_title() == "MTI-Net"
+
+
+def test_a_confusion_that_does_not_count_says_so():
+    confusion = Confusion(np.full((2, 2), 0.5), np.array([8, 8]), runs=1, converged=False)
+    assert draw_confusions({"MTI-Net": confusion}).axes[0].get_title() == "MTI-Net\n(not converged)"
 
 
 def test_a_training_curve_a_run_and_a_panel_an_arm(grid, row, log):

@@ -95,9 +95,11 @@ def _figures(
     for each in filled:
         drawn[each.table.key] = draw_means(each)
         if each.table.confusion:
-            found = {arm.name: confusion_of(grid.runs.get(arm.key, ())) for arm in each.arms}
-            confusions |= {name: confusion for name, confusion in found.items() if confusion is not None}
-            drawn[f"{each.table.key}-confusion"] = draw_confusions(confusions)
+            names = apart({arm.key: arm for arm in each.arms})
+            found = {name: confusion_of(grid.runs.get(key, ())) for key, name in names.items()}
+            known = {name: confusion for name, confusion in found.items() if confusion is not None}
+            drawn[f"{each.table.key}-confusion"] = draw_confusions(known)
+            confusions |= known
     drawn["training"] = draw_training({name: grid.runs[key] for key, name in apart(shown).items()})
     return {name: figure for name, figure in drawn.items() if figure is not None}, confusions
 

@@ -172,7 +172,7 @@ def _cell_of_subjects(runs: Sequence[Run], column: Column) -> Cell:
     means = {run: np.mean(list(values.values())) for run in runs if (values := by_subject(run, column))}
     if not means:
         return Cell(NO_SUCH_TASK)
-    values = np.array(list(_over_folds(_by_fold(means, column)).values()))
+    values = np.array(list(subject_means(list(means), column).values()))
     return Cell(
         VALUE,
         mean=float(values.mean()),
@@ -246,6 +246,11 @@ def by_subject(run: Run, column: Column) -> dict[str, float]:
         if value is not None:
             values[row["case"]].append(column.scale * value)
     return {case: fmean(found) for case, found in values.items()}
+
+
+def subject_means(runs: Iterable[Run], column: Column) -> dict[str, float]:
+    """A system's value for each subject that has one: over its seeds, then over the folds that scored the subject."""
+    return _over_folds(_by_fold(runs, column))
 
 
 def _by_fold(runs: Iterable[Run], column: Column) -> Folds:

@@ -89,7 +89,7 @@ def draw_confusions(confusions: Mapping[str, Confusion]) -> Figure | None:
         rows = [f"{label}\n(n = {count})" for label, count in zip(names, confusion.subjects, strict=True)]
         axes.set_xticks(range(len(names)), names, fontsize=7.5)
         axes.set_yticks(range(len(names)), rows, fontsize=7.5, rotation=90, va="center")
-        axes.set_title(name, fontsize=9.5, color=INK)
+        axes.set_title(name if confusion.converged else f"{name}\n(not converged)", fontsize=9.5, color=INK)
         axes.set_xlabel("answer", fontsize=8, color=MUTED)
         axes.set_ylabel("truth", fontsize=8, color=MUTED)
     return figure

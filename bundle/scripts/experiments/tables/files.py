@@ -83,6 +83,7 @@ def confusion_lines(confusions: Mapping[str, Confusion]) -> list[dict[str, Any]]
             "share": confusion.shares[truth, answer],
             "subjects": confusion.subjects[truth],
             "runs": confusion.runs,
+            "converged": confusion.converged,
         }
         for name, confusion in confusions.items()
         for truth in range(len(CLASSES))
