@@ -87,8 +87,18 @@ def test_a_right_denoiser_restores_the_mask_from_noise(image):
     network.denoiser = KnowsTheMask(masks)
     restored = network._sampled(image)
     torch.testing.assert_close(restored, masks[:, None].expand(2, 2, 4, 32, 48))
-    assert network.denoiser.steps == [[999], [666], [333], [0]]
+    assert network.denoiser.steps == [[999], [749], [499], [249]]
     assert network.denoiser.phases[0] == [0, 1, 2, 3] * 4
+
+
+@pytest.mark.parametrize("ddim_steps", [1, 2, 3, 10, 50])
+def test_the_denoiser_is_told_the_noise_that_there_is(ddim_steps):
+    """DDIM (Song et al. 2021, eq. 12): a step ends at the noise that the next one is told, the last at none."""
+    scheduler = make(ddim_steps=ddim_steps).scheduler
+    told = scheduler.timesteps.tolist()
+    reached = [step - scheduler.num_train_timesteps // ddim_steps for step in told]
+    assert reached == [*told[1:], -1]
+    assert told[0] >= 0.99 * scheduler.num_train_timesteps - 1
 
 
 def test_training_denoises_each_phase_on_its_own_image(image):
