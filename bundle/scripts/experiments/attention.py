@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +28,7 @@ from ..results.figures import INK, MUTED, PHASE_NAMES
 from ..results.statistics import LEVEL
 from ..studies.case import Case
 from ..studies.slices import SubjectSlices
+from .tables.files import write_lines
 
 CASES_FILE, MEANS_FILE, FIGURE_FILE = "attention_per_subject.csv", "attention.csv", "attention.png"
 
@@ -100,8 +100,8 @@ def measure_attention(
         msg = f"none of the {len(cases)} cases has a lesion in its label, so none is right or wrong. Give another split"
         raise DatasetError(msg)
     output = Path(output_dir)
-    _write(output / CASES_FILE, _case_lines(found))
-    _write(output / MEANS_FILE, mean_lines(found, seed=seed))
+    write_lines(_case_lines(found), output / CASES_FILE)
+    write_lines(mean_lines(found, seed=seed), output / MEANS_FILE)
     with replace_when_written(output / FIGURE_FILE) as aside:
         draw_attention(found).savefig(aside)
     right = sum(each.correct for each in found)
@@ -264,16 +264,3 @@ def _case_lines(found: Sequence[CaseAttention]) -> list[dict[str, Any]]:
         for each in found
         for (block, row, column), value in np.ndenumerate(each.attention)
     ]
-
-
-def _write(path: Path, lines: Sequence[dict[str, Any]]) -> None:
-    with replace_when_written(path) as aside, aside.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(lines[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({name: _cell(value) for name, value in line.items()} for line in lines)
-
-
-def _cell(value: Any) -> Any:
-    if isinstance(value, float):
-        return f"{value:.6g}" if np.isfinite(value) else ""
-    return value

@@ -50,6 +50,12 @@ def test_another_kind_of_table_needs_the_same_columns(tmp_path):
         other_subjects(tmp_path)
 
 
+def test_a_fold_that_is_no_number_is_named(tmp_path):
+    (tmp_path / "subjects.csv").write_text("case,split,fold\na,train,0\nb,train,first\n")
+    with pytest.raises(DatasetError, match=r"subjects\.csv: the fold of b is no whole number"):
+        other_subjects(tmp_path)
+
+
 def test_folds_that_the_dataset_does_not_have_are_refused(table):
     subjects = liver_subjects(table([row for row in IN_FOLDS if row[3] in "02"]))
     with pytest.raises(ConfigurationError, match="no subject is in fold 1, 3; its table has only 0, 2"):

@@ -23,6 +23,7 @@ def test_a_folder_without_overlays_is_refused(tmp_path):
         ("batch_size: 2", "says no name"),
         ("arm: {tables: [ablation]}", "says no name"),
         ("arm: {name: X, tables: [ablations]}", r"\['ablations'\]. Use a list of segmentation, ablation"),
+        ("arm: {name: X, tables: 3}", "arm.tables is 3. Use a list of segmentation, ablation"),
         ("arm: {name: X, tables: [ablation], reported: {dsc: high}}", "Give one number a column"),
         ("arm: {name: X, tables: [ablation], reported: 77.3}", "Give one number a column"),
     ],

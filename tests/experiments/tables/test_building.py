@@ -178,6 +178,16 @@ def test_a_markdown_table_has_as_many_cells_in_every_line(whole):
             table = []
 
 
+def test_files_of_an_earlier_call_do_not_stay_behind(grid, row, output):
+    for arm in ("mti_net", "unet"):
+        grid.write(arm, [row("a"), row("b")])
+    build_tables(str(grid.root), str(output))
+    assert (output / "comparisons.csv").exists()
+    (grid.folder("unet") / "done.json").unlink()
+    build_tables(str(grid.root), str(output))
+    assert not (output / "comparisons.csv").exists()
+
+
 def test_a_new_system_enters_its_table_by_its_overlay_alone(grid, row, output, tmp_path):
     overlays = tmp_path / "experiments"
     shutil.copytree(EXPERIMENTS, overlays)

@@ -15,6 +15,7 @@ from scripts.experiments.tables.paired import (
     mean_interval,
     sign_flip_p,
 )
+from scripts.results.statistics import bootstrap_interval
 
 
 def test_fewer_than_two_subjects_have_no_interval():
@@ -26,6 +27,11 @@ def test_an_interval_is_that_of_scipys_bootstrap():
     ours = mean_interval(values, n_resamples=20_000)
     theirs = stats.bootstrap((values,), np.mean, method="percentile", n_resamples=20_000, rng=1).confidence_interval
     assert np.allclose(ours, theirs, atol=0.001)
+
+
+def test_it_is_the_interval_of_every_other_report_of_the_bundle():
+    values = np.random.default_rng(0).normal(0.8, 0.1, 30)
+    assert mean_interval(values, seed=4) == pytest.approx(bootstrap_interval(values, seed=4), abs=1e-12)
 
 
 def test_amounts_are_tested_by_wilcoxons_signed_ranks():

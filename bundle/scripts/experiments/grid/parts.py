@@ -66,7 +66,7 @@ def other_subjects(dataset_dir: str | Path) -> list[Subject]:
     """The subjects of a dataset of another kind, whose table has the columns case, split and fold too.
 
     Raises:
-        DatasetError: it has no such table.
+        DatasetError: it has no such table, or a fold is no number.
     """
     table = _require_table(Path(dataset_dir))
     with table.open(newline="", encoding="utf-8-sig") as file:
@@ -74,6 +74,9 @@ def other_subjects(dataset_dir: str | Path) -> list[Subject]:
     absent = {"case", "split", "fold"} - set(rows[0] if rows else ())
     if absent:
         msg = f"{table}: lists no case, or lacks the column(s) {', '.join(sorted(absent))}"
+        raise DatasetError(msg)
+    if wrong := [row["case"] for row in rows if row["fold"] and not row["fold"].isdecimal()]:
+        msg = f"{table}: the fold of {', '.join(wrong[:5])} is no whole number. Give one, or leave it empty on test"
         raise DatasetError(msg)
     return [
         Subject(row["case"], row["split"], int(row["fold"]) if row["fold"] else None, row.get("class") or "")

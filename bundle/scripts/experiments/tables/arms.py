@@ -11,8 +11,6 @@ import yaml
 
 from ...domain.errors import ConfigurationError
 
-ARMS_DIR = Path(__file__).resolve().parents[3] / "configs" / "experiments"
-
 
 @dataclass(frozen=True)
 class Arm:
@@ -79,8 +77,7 @@ def _read_arm(path: Path, tables: tuple[str, ...]) -> Arm:
         msg = f"{path}: says no name for the tables. Add the key arm with name and tables"
         raise ConfigurationError(msg)
     names = entry.get("tables") or []
-    unknown = [name for name in names if name not in tables]
-    if unknown or not isinstance(names, list):
+    if not isinstance(names, list) or any(name not in tables for name in names):
         msg = f"{path}: arm.tables is {names}. Use a list of {', '.join(tables)}"
         raise ConfigurationError(msg)
     return Arm(

@@ -125,8 +125,12 @@ def run_lines(runs: Iterable[Run]) -> list[dict[str, Any]]:
 
 
 def write_lines(lines: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Write a CSV file with a heading, numbers to six digits, what is not known empty; no file without a line."""
+    """Write a CSV file with a heading, numbers to six digits, what is not known empty.
+
+    Without a line there is no file, not even that of an earlier call.
+    """
     if not lines:
+        path.unlink(missing_ok=True)
         return
     with replace_when_written(path) as aside, aside.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fieldnames=list(lines[0]), lineterminator="\n")

@@ -40,7 +40,10 @@ class Paired:
 
 
 def mean_interval(values: np.ndarray, *, seed: int = 0, n_resamples: int = 2000) -> tuple[float, float]:
-    """95 % percentile bootstrap interval of a mean over subjects ``(N,)``; NaN below two subjects."""
+    """95 % percentile bootstrap interval of a mean over subjects ``(N,)``; NaN below two subjects.
+
+    That of ``results.statistics.bootstrap_interval``, draw for draw, in one step: a page has hundreds of them.
+    """
     if len(values) < 2:
         return math.nan, math.nan
     rng = np.random.default_rng(seed)
