@@ -131,6 +131,9 @@ class EvidentialDiffusion(SliceNetwork):
             raise ConfigurationError(msg)
         self.ddim_steps, self.samples = ddim_steps, samples
         self.scheduler.set_timesteps(ddim_steps)
+        # MONAI spaces the steps otherwise than its step() walks them: the denoiser would be told too little noise.
+        stride = self.scheduler.num_train_timesteps // ddim_steps
+        self.scheduler.timesteps = torch.arange(ddim_steps, 0, -1) * stride - 1
 
     def _denoised_from_random_step(self, image: Tensor, label: Tensor) -> Tensor:
         """``(B, 4, H, W)``: every phase from noise of its own, all of a slice from the same step, as in sampling."""

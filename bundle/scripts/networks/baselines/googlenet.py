@@ -33,8 +33,9 @@ class GoogLeNet(WholeSliceNetwork):
         first = self.backbone.conv1
         of_rgb = first.conv
         first.conv = nn.Conv2d(len(PHASES), of_rgb.out_channels, 7, stride=2, padding=3, bias=False)
-        with torch.no_grad():
-            first.conv.weight.copy_(adapt_input_conv(len(PHASES), of_rgb.weight))
+        if pretrained:
+            with torch.no_grad():
+                first.conv.weight.copy_(adapt_input_conv(len(PHASES), of_rgb.weight))
         self.backbone.fc = nn.Linear(self.backbone.fc.in_features, self.outputs)
 
 
