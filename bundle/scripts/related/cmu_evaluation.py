@@ -61,8 +61,9 @@ def segment_study(
 def score_study(study: Study, probability: np.ndarray, organ: np.ndarray) -> tuple[dict[str, Any], np.ndarray]:
     """One subject's row, and what was said of its slices.
 
-    Whole-volume measures in 3D; ``slice_*`` are means over the slices with the organ, the paper's unit. Where nothing
-    is predicted Dice is 0 and a distance the diagonal of the image.
+    Whole-volume measures in 3D; ``slice_*`` are means over the slices with the organ, as the paper tests on slices,
+    though it does not say what its means are over. Where nothing is predicted Dice is 0 and a distance the diagonal of
+    the image.
 
     Args:
         study: with its liver mask.

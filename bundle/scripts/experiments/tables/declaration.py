@@ -176,7 +176,8 @@ TABLES = (
         ),
         reference="cmu_net",
         dataset="cmu_net",
-        note="By slice as in its paper, over the slices with the organ; it does not say the unit of its distance.",
+        note="By slice, over the slices with the organ: its paper tests on slices, but says neither what its means are "
+        "over nor the unit of its distance.",
     ),
     *(
         Table(
@@ -191,7 +192,8 @@ TABLES = (
             ),
             reference=f"chest_{encoder}_csrd",
             dataset="chest",
-            note="C classification, S segmentation, R reconstruction, D detection.",
+            note="C classification, S segmentation, R reconstruction, D detection. A subject's class is asked of its "
+            "slices with a true lesion, or of all where there is none.",
             entry="chest",
             prefix=f"chest_{encoder}_",
         )
