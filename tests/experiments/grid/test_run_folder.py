@@ -61,6 +61,8 @@ def test_how_far_a_run_is(folder):
 def test_an_attempt_clears_away_what_killed_processes_left(folder):
     folder.checkpoints.mkdir(parents=True)
     left = [folder.path / ".123.model.pt", folder.path / ".123-456.metrics.json", folder.checkpoints / ".9.x.pt"]
+    left.append(folder.path / "pretraining" / ".123-456.training_log.csv")
+    left[-1].parent.mkdir()
     stays = [folder.path / ".lock", folder.path / "model.pt", folder.checkpoints / "checkpoint_epoch=1.pt"]
     for file in (*left, *stays):
         file.touch()

@@ -240,6 +240,15 @@ def test_a_refusal_is_not_tried_again(grid, ray):
     assert sorted(ray.begun) == sorted(set(ray.begun))
 
 
+def test_half_written_slices_of_killed_runs_are_cleared_away(grid, tmp_path):
+    cache = tmp_path / "out" / "cache"
+    cache.mkdir(parents=True)
+    for name in (".123-456.liver-64-ab.npy", "liver-64-ab.npy"):
+        (cache / name).touch()
+    grid(seeds=0)
+    assert [path.name for path in cache.iterdir()] == ["liver-64-ab.npy"]
+
+
 def test_what_is_done_is_skipped_and_the_grid_can_grow(grid, ray):
     grid(seeds=0)
     assert sorted(ray.begun) == ["mti_net/fold0/seed0", "seg_only/fold0/seed0"]

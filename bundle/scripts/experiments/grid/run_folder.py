@@ -82,9 +82,7 @@ class RunFolder:
     def start_attempt(self) -> None:
         """Clear away what killed processes left, and start this attempt's clock. Call it under the lock."""
         self.failed.unlink(missing_ok=True)
-        for file in (*self.path.glob(".*"), *self.checkpoints.glob(".*")):
-            if _LEFTOVER.fullmatch(file.name):
-                _remove(file)
+        clear_leftovers(self.path)
         self._write(self._attempt, {"seconds_before": self.seconds_before(), "started": time.time()})
 
     def seconds_before(self) -> float:
@@ -117,6 +115,13 @@ class RunFolder:
 
     def _write(self, path: Path, content: dict[str, Any]) -> None:
         self.write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def clear_leftovers(folder: Path) -> None:
+    """Remove what processes that were killed left half-written in a folder and below it; nobody may write there now."""
+    for file in list(folder.rglob(".*")):
+        if _LEFTOVER.fullmatch(file.name):
+            _remove(file)
 
 
 def _remove(path: Path) -> None:

@@ -22,7 +22,7 @@ from .arms import ALL, Arm, choose_arms, require_known
 from .plan import ROOT, Dataset, Run, Settings, open_dataset, plan_runs, require_same_settings
 from .provenance import commit_of
 from .ray_session import ray_session
-from .run_folder import DONE
+from .run_folder import DONE, clear_leftovers
 from .task import DISK_FULL, FAILED, REFUSED, Outcome, carry_out
 
 logger = logging.getLogger(__name__)
@@ -106,6 +106,8 @@ def run_grid(
     settings.output_dir.mkdir(parents=True, exist_ok=True)
     lock = FolderLock(settings.output_dir, holder="runner")
     try:
+        # The slices that all runs share; a run clears its own folder.
+        clear_leftovers(settings.output_dir / "cache")
         _write_grid_file(settings.output_dir, datasets)
         _run_all(runs, ray_address=ray_address, cpus=cpus, retries=retries)
     finally:
