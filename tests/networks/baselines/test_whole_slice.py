@@ -71,6 +71,18 @@ def test_missing_imagenet_weights_are_said_in_one_line(monkeypatch):
         assert "\n" not in str(said.value)
 
 
+@systems
+def test_the_command_lines_false_asks_for_no_weights(system, monkeypatch):
+    def offline(*args, **kwargs):
+        raise OSError("no route to host")
+
+    # What timm and torchvision fetch weights with; random ones need neither.
+    monkeypatch.setattr(timm.models._builder, "load_pretrained", offline)
+    monkeypatch.setattr(googlenet, "_imagenet", offline)
+    with torch.device("meta"):
+        system(task="regression", pretrained="false")
+
+
 def test_other_faults_of_a_backbone_are_not_taken_for_missing_weights(monkeypatch):
     def out_of_memory(*args, **kwargs):
         raise RuntimeError("out of memory")

@@ -10,6 +10,7 @@ from torchvision.models import googlenet as torchvision_googlenet
 
 from ...domain.classes import CLASSES
 from ...domain.phases import PHASES
+from ...domain.switches import is_on
 from .whole_slice import WholeSliceNetwork, no_imagenet_weights
 
 
@@ -25,11 +26,13 @@ class GoogLeNet(WholeSliceNetwork):
         pretrained: start from ImageNet weights.
     """
 
-    def __init__(self, *, task: str, classes: int = len(CLASSES), pretrained: bool = False) -> None:
+    def __init__(self, *, task: str, classes: int = len(CLASSES), pretrained: bool | str = False) -> None:
         super().__init__(task=task, classes=classes)
         # PyTorch's initial weights: torchvision's own are so small that, before batch normalisation, every step of the
         # optimiser turns them far.
-        self.backbone = _imagenet() if pretrained else torchvision_googlenet(aux_logits=False, init_weights=False)
+        self.backbone = (
+            _imagenet() if is_on(pretrained) else torchvision_googlenet(aux_logits=False, init_weights=False)
+        )
         first = self.backbone.conv1
         of_rgb = first.conv
         first.conv = nn.Conv2d(len(PHASES), of_rgb.out_channels, 7, stride=2, padding=3, bias=False)

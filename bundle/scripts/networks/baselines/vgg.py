@@ -23,6 +23,6 @@ class VGG16(TimmNetwork):
     batch_statistics = False
 
     def __init__(
-        self, *, task: str, classes: int = len(CLASSES), pretrained: bool = False, mlp_ratio: float = 1.0
+        self, *, task: str, classes: int = len(CLASSES), pretrained: bool | str = False, mlp_ratio: float = 1.0
     ) -> None:
         super().__init__(task=task, classes=classes, pretrained=pretrained, drop_rate=0.5, mlp_ratio=mlp_ratio)

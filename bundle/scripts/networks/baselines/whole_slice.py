@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ...domain.classes import CLASSES
 from ...domain.errors import ConfigurationError
 from ...domain.phases import PHASES
+from ...domain.switches import is_on
 from ..slice_network import SliceNetwork
 
 WHOLE_SLICE_TASKS = ("regression", "classification")
@@ -84,9 +85,11 @@ class TimmNetwork(WholeSliceNetwork):
 
     name_in_timm: str
 
-    def __init__(self, *, task: str, classes: int = len(CLASSES), pretrained: bool = False, **options: Any) -> None:
+    def __init__(
+        self, *, task: str, classes: int = len(CLASSES), pretrained: bool | str = False, **options: Any
+    ) -> None:
         super().__init__(task=task, classes=classes)
-        name = self.name_in_timm
+        name, pretrained = self.name_in_timm, is_on(pretrained)
         try:
             self.backbone = timm.create_model(
                 name, pretrained=pretrained, in_chans=len(PHASES), num_classes=self.outputs, **options
