@@ -33,7 +33,7 @@ from .tables.files import write_lines
 CASES_FILE, MEANS_FILE, FIGURE_FILE = "attention_per_subject.csv", "attention.csv", "attention.png"
 
 _EVEN = 1.0 / len(PHASES)
-"""Attention to each phase of one that tells none apart: every phase has as many tokens."""
+"""Attention to each phase of one that tells none apart: every phase has as many tokens. Of a study with all four."""
 
 _DRAWS = 2000
 
