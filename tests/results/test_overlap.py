@@ -3,7 +3,7 @@ import pytest
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from scripts.results.overlap import match_lesions, overlap
+from scripts.results.overlap import hausdorff_mm, match_lesions, overlap
 
 SPACING_MM = (1.5, 2.0, 4.0)
 
@@ -52,6 +52,7 @@ def test_equals_the_definitions(known, seed):
     assert agreement.iou == pytest.approx(agreement.dice / (2 - agreement.dice))
     assert agreement.nsd == pytest.approx(within / (len(forth) + len(back)), rel=1e-5)
     assert agreement.hd95_mm == pytest.approx(max(np.percentile(forth, 95), np.percentile(back, 95)), rel=1e-5)
+    assert hausdorff_mm(truth, predicted, SPACING_MM) == pytest.approx(max(forth.max(), back.max()), rel=1e-5)
 
 
 def test_a_lesion_at_the_border_of_the_image_is_measured_the_same(known):

@@ -8,15 +8,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from monai.metrics import compute_hausdorff_distance
 from tqdm import tqdm
 
 from ..domain.entry import entry_point
 from ..domain.errors import DatasetError
 from ..domain.study import Study
-from ..results.components import bounding_box
 from ..results.metrics import Metrics
-from ..results.overlap import overlap
+from ..results.overlap import hausdorff_mm, overlap
 from ..results.statistics import auroc
 from ..studies.case import LIVER_FOLDER, Case
 from ..studies.network_grid import NetworkGrid
@@ -78,20 +76,18 @@ def score_study(study: Study, probability: np.ndarray, organ: np.ndarray) -> tup
     in_plane_mm = tuple(study.spacing_mm[axis] for axis in other_axes)
     present = truth.any(axis=other_axes)
     slices = [
-        _dice_and_hausdorff(*(np.take(mask, index, study.slice_axis) for mask in (truth, predicted)), in_plane_mm)
-        for index in np.flatnonzero(present)
+        [np.take(mask, index, study.slice_axis) for mask in (truth, predicted)] for index in np.flatnonzero(present)
     ]
     whole = overlap(truth, predicted, study.spacing_mm)
-    slice_dice, slice_hausdorff_mm = np.mean(slices, axis=0)
     row = {
         "case": study.case,
         "dice": whole.dice,
         "iou": whole.iou,
         "nsd": whole.nsd,
         "hd95_mm": whole.hd95_mm,
-        "hausdorff_mm": _dice_and_hausdorff(truth, predicted, study.spacing_mm)[1],
-        "slice_dice": float(slice_dice),
-        "slice_hausdorff_mm": float(slice_hausdorff_mm),
+        "hausdorff_mm": hausdorff_mm(truth, predicted, study.spacing_mm),
+        "slice_dice": float(np.mean([_dice(*masks) for masks in slices])),
+        "slice_hausdorff_mm": float(np.mean([hausdorff_mm(*masks, in_plane_mm) for masks in slices])),
         "slices": len(present),
         "slices_with_organ": int(present.sum()),
         "slices_organ_correct": int(np.count_nonzero((organ >= THRESHOLD) == present)),
@@ -99,15 +95,9 @@ def score_study(study: Study, probability: np.ndarray, organ: np.ndarray) -> tup
     return row, np.stack([present, organ], axis=1)
 
 
-def _dice_and_hausdorff(truth: np.ndarray, predicted: np.ndarray, spacing_mm: tuple[float, ...]) -> tuple[float, float]:
-    """Dice and the largest distance between the outlines in mm (no percentile); the truth is not empty."""
-    if not predicted.any():
-        return 0.0, float(np.linalg.norm(np.multiply(truth.shape, spacing_mm)))
-    dice = 2 * np.count_nonzero(truth & predicted) / (np.count_nonzero(truth) + np.count_nonzero(predicted))
-    box = bounding_box(truth | predicted)
-    y, y_pred = (torch.from_numpy(mask[box].astype(np.float32))[None, None] for mask in (truth, predicted))
-    distance = compute_hausdorff_distance(y_pred, y, include_background=True, spacing=[float(d) for d in spacing_mm])
-    return dice, float(distance)
+def _dice(truth: np.ndarray, predicted: np.ndarray) -> float:
+    """Dice similarity coefficient; the truth is not empty."""
+    return 2 * np.count_nonzero(truth & predicted) / (np.count_nonzero(truth) + np.count_nonzero(predicted))
 
 
 def score_livers(

@@ -47,8 +47,9 @@ def overlap(truth: np.ndarray, predicted: np.ndarray, spacing_mm: tuple[float, .
     Returns:
         The agreement.
     """
+    hd95_mm = hausdorff_mm(truth, predicted, spacing_mm, percentile=95)
     if not predicted.any():
-        return Overlap(dice=0.0, iou=0.0, nsd=0.0, hd95_mm=float(np.linalg.norm(np.multiply(truth.shape, spacing_mm))))
+        return Overlap(dice=0.0, iou=0.0, nsd=0.0, hd95_mm=hd95_mm)
     box = bounding_box(truth | predicted)
     truth, predicted = truth[box], predicted[box]
     intersection = np.count_nonzero(truth & predicted)
@@ -56,13 +57,34 @@ def overlap(truth: np.ndarray, predicted: np.ndarray, spacing_mm: tuple[float, .
     y, y_pred = (torch.from_numpy(mask.astype(np.float32))[None, None] for mask in (truth, predicted))
     spacing = [float(d) for d in spacing_mm]
     nsd = compute_surface_dice(y_pred, y, [SURFACE_TOLERANCE_MM], include_background=True, spacing=spacing)
-    hd95 = compute_hausdorff_distance(y_pred, y, include_background=True, percentile=95, spacing=spacing)
     return Overlap(
         dice=2 * intersection / total,
         iou=intersection / (total - intersection),
         nsd=float(nsd),
-        hd95_mm=float(hd95),
+        hd95_mm=hd95_mm,
     )
+
+
+def hausdorff_mm(
+    truth: np.ndarray, predicted: np.ndarray, spacing_mm: tuple[float, ...], *, percentile: float | None = None
+) -> float:
+    """Symmetric Hausdorff distance of the outlines; the length of the image's diagonal where nothing was predicted.
+
+    Args:
+        truth: bool, 2D or 3D, not empty.
+        predicted: bool, same shape.
+        spacing_mm: pixel or voxel size along each axis.
+        percentile: of the distances to the other outline, the larger of both directions; None takes the largest one.
+
+    Returns:
+        The distance in mm.
+    """
+    if not predicted.any():
+        return float(np.linalg.norm(np.multiply(truth.shape, spacing_mm)))
+    box = bounding_box(truth | predicted)
+    y, y_pred = (torch.from_numpy(mask[box].astype(np.float32))[None, None] for mask in (truth, predicted))
+    spacing = [float(d) for d in spacing_mm]
+    return float(compute_hausdorff_distance(y_pred, y, include_background=True, percentile=percentile, spacing=spacing))
 
 
 def match_lesions(truth: np.ndarray, predicted: np.ndarray) -> tuple[int, int, int]:
