@@ -233,6 +233,20 @@ def test_a_worker_that_died_is_replaced(grid, ray):
     assert ray.begun.count("mti_net/fold0/seed0") == 1
 
 
+def test_what_a_worker_could_not_foresee_is_told_from_its_death(grid, ray, tmp_path):
+    def surprises(task: Task, attempt: int) -> Outcome:
+        error = RayError("ray::carry_out() pages of a traceback")
+        error.cause = KeyError("planted") if task.seed else None
+        raise error
+
+    ray.behaviour = surprises
+    with pytest.raises(SystemExit) as ended:
+        grid(arms="mti_net", retries=0)
+    _, died, failed = str(ended.value).splitlines()
+    assert died == "mti_net/fold0/seed0: its worker died: ray::carry_out() pages of a traceback"
+    assert failed == "mti_net/fold0/seed1: the runner failed on it with KeyError: 'planted'"
+
+
 def test_a_refusal_is_not_tried_again(grid, ray):
     ray.behaviour = lambda task, attempt: Outcome(REFUSED, "error: planted") if task.seed else Outcome(DONE)
     with pytest.raises(SystemExit, match="2 of 4 runs failed"):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from scripts.domain.errors import DatasetError
 from scripts.experiments.tables.arms import Arm
 from scripts.experiments.tables.cells import MISSING, NO_SUCH_TASK, VALUE, fill, rows_of
 from scripts.experiments.tables.declaration import ACCURACY, DSC, MAE, MAE_RATIO, Table
@@ -16,6 +17,15 @@ ARMS = {key: Arm(key, name, ("segmentation",)) for key, name in (("mti_net", "MT
 
 def filled(grid, table=TABLE, arms=ARMS):
     return fill(table, arms, read_grid(grid.root))
+
+
+@pytest.mark.parametrize("spoilt", ["nan", "inf", "0.8.1"])
+def test_what_is_no_number_is_named(grid, row, spoilt):
+    grid.write("mti_net", [row("a"), row("b") | {"dice": spoilt}])
+    with pytest.raises(
+        DatasetError, match=r"mti_net/fold0/seed0/per_subject\.csv: b has no number for DSC, %\. Remove"
+    ):
+        filled(grid)
 
 
 def test_rows_stand_in_the_papers_order_with_additions_before_the_reference():

@@ -214,7 +214,10 @@ class _Scheduler:
         try:
             return self.ray.get(ended)
         except self.ray.exceptions.RayError as error:
-            return Outcome(FAILED, f"its worker died: {' '.join(str(error).split())[:300]}")
+            # Ray wraps what a task raised; without a cause the process itself is gone.
+            cause = getattr(error, "cause", None)
+            what = "its worker died" if cause is None else f"the runner failed on it with {type(cause).__name__}"
+            return Outcome(FAILED, f"{what}: {' '.join(str(cause or error).split())[:300]}")
 
     def _settle(self, run: Run, outcome: Outcome) -> None:
         if outcome.status == DISK_FULL:

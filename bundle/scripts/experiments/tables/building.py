@@ -42,7 +42,8 @@ def build_tables(
         title: heading.
 
     Raises:
-        SystemExit: no finished run, runs of several datasets or splits in one table, or a broken overlay.
+        SystemExit: no finished run, runs of several datasets or splits in one table, what is no number, or a broken
+            overlay.
     """
     arms = read_arms(EXPERIMENTS if arms_dir is None else Path(arms_dir), TABLE_KEYS)
     grid = read_grid(grid_dir, fitted_at_once=[key for key, arm in arms.items() if not arm.by_epochs])

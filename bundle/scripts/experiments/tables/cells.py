@@ -10,8 +10,9 @@ from statistics import fmean
 
 import numpy as np
 
+from ...domain.errors import DatasetError
 from .arms import Arm
-from .declaration import SHARE, Column, Table
+from .declaration import SHARE, Column, Row, Table
 from .paired import ALPHA, RANKS, Paired, compare_amounts, compare_shares, holm, mean_interval
 from .runs import Grid, Run
 
@@ -239,13 +240,33 @@ def _scaled(paired: Paired, scale: float) -> Paired:
 
 
 def by_subject(run: Run, column: Column) -> dict[str, float]:
-    """A run's value for each subject that has one, in the table's unit; several rows of a subject are averaged."""
+    """A run's value for each subject that has one, in the table's unit; several rows of a subject are averaged.
+
+    Raises:
+        DatasetError: a row holds what is no number.
+    """
     values = defaultdict(list)
     for row in run.rows:
-        value = column.value(row)
+        value = _value(run, row, column)
         if value is not None:
             values[row["case"]].append(column.scale * value)
     return {case: fmean(found) for case, found in values.items()}
+
+
+def _value(run: Run, row: Row, column: Column) -> float | None:
+    try:
+        value = column.value(row)
+    except ValueError as error:
+        raise _no_number(run, row, column) from error
+    # One NaN would make p of a whole table NaN; what is not known is empty.
+    if value is not None and not math.isfinite(value):
+        raise _no_number(run, row, column)
+    return value
+
+
+def _no_number(run: Run, row: Row, column: Column) -> DatasetError:
+    where = f"{run.folder / 'per_subject.csv'}: {row['case']}"
+    return DatasetError(f"{where} has no number for {column.heading}. Remove the run's folder and run it again")
 
 
 def subject_means(runs: Iterable[Run], column: Column) -> dict[str, float]:

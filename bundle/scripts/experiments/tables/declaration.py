@@ -10,7 +10,7 @@ import numpy as np
 from ...domain.phases import PHASES
 
 Row = Mapping[str, str]
-"""A row of ``per_subject.csv``, as text; what is unknown is empty."""
+"""A row of ``per_subject.csv`` or ``training_log.csv``, as text; what is unknown is empty."""
 
 AMOUNT, SHARE = "amount", "share"
 """How a column is tested: Wilcoxon on amounts, an exact paired test on right answers."""

@@ -14,12 +14,11 @@ from typing import Any
 from ...domain.errors import DatasetError
 from ...domain.phases import PHASES
 from .convergence import why_not_converged
+from .declaration import Row
 
 RUNS_FOLDER = "runs"
 SPLITS = ("test", "fold")
 """What a run is scored on: the dataset's test split, or the fold that it did not learn from."""
-
-Row = Mapping[str, str]
 
 
 @dataclass(frozen=True, eq=False)
