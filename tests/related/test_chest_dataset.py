@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from scripts.domain.errors import DatasetError
-from scripts.related.chest_dataset import ChestSlices, ChestSubjects, collate, load_chest
+from scripts.related.chest_dataset import ChestSlices, ChestSubjects, load_chest
 from scripts.related.chest_layout import read_chest
+from scripts.studies.slices import collate
 
 SIZE = 64
 

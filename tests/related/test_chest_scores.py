@@ -84,7 +84,7 @@ def test_absent_tasks_are_empty_and_the_score_is_of_those_there_are(nodule):
     assert score.row["dice"] is None
     assert score.row["boxes_found"] is None
     found = validation_scores([score])
-    assert found == {"accuracy": 1.0, "reconstruction_error": 0.0, "score": 1.0}
+    assert found == {"balanced_accuracy": 1.0, "reconstruction_error": 0.0, "score": 1.0}
     metrics = summarise([score])
     assert metrics["accuracy"] == {"value": 1.0, "ci95": None, "n": 3}
     for absent in ("dsc_mean", "detection_ap", "detection_ap50"):

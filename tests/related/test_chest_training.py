@@ -124,7 +124,7 @@ def test_sr_from_c_trains(run, settings, trained_cr, tmp_path):
 def test_a_training_logs_every_task(trained_all):
     (row,) = log_of(trained_all)
     assert {"classification", "segmentation", "reconstruction", "detection"} <= row.keys()
-    assert {"val_accuracy", "val_dice", "val_ap50", "val_reconstruction_error", "val_score"} <= row.keys()
+    assert {"val_balanced_accuracy", "val_dice", "val_ap50", "val_reconstruction_error", "val_score"} <= row.keys()
 
 
 # Plain gradient descent for the detector, whose checkpoints are a third as large without Adam's moments.

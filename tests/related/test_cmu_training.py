@@ -71,7 +71,7 @@ def test_the_score_is_that_of_the_task(task, score):
     metric.update(({"probability": probability, "organ": organ}, {"label": label}))
     found = metric.compute()
     assert found["dice"] == pytest.approx(0.8)
-    assert found["organ_accuracy"] == pytest.approx((1 / 2 + 1) / 2)
+    assert found["organ_balanced_accuracy"] == pytest.approx((1 / 2 + 1) / 2)
     assert found["score"] == pytest.approx(score)
 
 
@@ -99,7 +99,7 @@ def test_the_pre_training_moves_the_encoder_alone(trained, settings, prepared):
         if name.startswith(("decoder", "segment")):
             assert torch.equal(value, before[name]), name
     assert not torch.equal(pretrained["encoder.0.0.weight"], before["encoder.0.0.weight"])
-    assert set(log_of(folder / "pretraining")[0]) >= {"classification", "val_organ_accuracy"}
+    assert set(log_of(folder / "pretraining")[0]) >= {"classification", "val_organ_balanced_accuracy"}
 
 
 def test_the_second_stage_starts_from_the_best_of_the_first(settings, prepared, tmp_path):

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from ..domain.errors import DatasetError
 from ..studies.network_grid import NetworkGrid
 from ..studies.nifti import read_volume
+from ..studies.slices import collate
 from .chest_classes import CLASSES, LESIONS
 from .chest_layout import LESIONS_FILE, SLICES_FILE, ChestCase, boxes_of
 
@@ -86,16 +87,6 @@ def sample(arrays: ChestArrays, index: int) -> dict[str, Any]:
         },
         "case": arrays.case.case,
         "slice": torch.tensor(index),
-    }
-
-
-def collate(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """A batch: tensors stacked, the rest listed."""
-    return {
-        key: torch.stack([each[key] for each in samples])
-        if isinstance(value, torch.Tensor)
-        else [each[key] for each in samples]
-        for key, value in samples[0].items()
     }
 
 

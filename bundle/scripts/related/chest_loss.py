@@ -58,7 +58,7 @@ class ChestLoss(nn.Module):
 
         Args:
             outputs: of ``ChestNetwork`` in training.
-            batch: of ``chest_dataset.collate``.
+            batch: of ``chest_dataset.sample``, collated.
             judged: unused: no discriminator judges these networks.
         """
         terms = {task: self._term(task, outputs[task], batch) for task in self.tasks}

@@ -103,7 +103,7 @@ def validation_scores(scores: Sequence[ChestScore]) -> dict[str, float]:
     rows = [score.row for score in scores]
     found: dict[str, float] = {}
     if scores[0].classes is not None:
-        found["accuracy"] = balanced_accuracy(*np.concatenate([score.classes for score in scores]).T)
+        found["balanced_accuracy"] = balanced_accuracy(*np.concatenate([score.classes for score in scores]).T)
     if any(row["dice"] is not None for row in rows):
         found["dice"] = float(np.nanmean(column(rows, "dice")))
     if scores[0].detections is not None:

@@ -52,7 +52,7 @@ class OrganScores(SubjectMetric):
             self._dice.append(float(2 * (truth & predicted).sum() / (truth.sum() + predicted.sum())))
 
     def compute(self) -> dict[str, float]:
-        """``dice``, ``organ_accuracy`` and ``score`` over all subjects so far.
+        """``dice``, ``organ_balanced_accuracy`` and ``score`` over all subjects so far.
 
         Raises:
             DatasetError: no subject has the organ.
@@ -64,7 +64,7 @@ class OrganScores(SubjectMetric):
         accuracy = balanced_accuracy(*np.concatenate(self._slices).T)
         return {
             "dice": dice,
-            "organ_accuracy": accuracy,
+            "organ_balanced_accuracy": accuracy,
             "score": dice if self.task == "segmentation" else accuracy,
         }
 

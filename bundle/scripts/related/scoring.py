@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..domain.writing import replace_when_written
-from ..results.metrics import Metrics, write_metrics
-from ..results.statistics import bootstrap_interval
+from ..results.metrics import Metrics, with_interval, write_metrics
 from ..studies.layout import Case, select, validation_part
 from .chest_layout import ChestCase
 
@@ -36,30 +35,18 @@ def summary(
     groups: Sequence | None = None,
     n_resamples: int = 2000,
 ) -> dict[str, Any]:
-    """An entry of ``metrics.json``: ``{value, ci95, n}`` with the 95 % bootstrap interval over subjects.
+    """An entry of ``metrics.json`` (``results.metrics.with_interval``), of the rows that have a value.
 
     Args:
         values: ``(N, ...)``, one row per subject or slice; rows with a NaN do not enter.
         statistic: takes rows, gives a number.
         groups: ``(N,)`` the subject of each row, where a subject has several.
         n_resamples: draws.
-
-    Returns:
-        ``value`` is None where no row enters or it is undefined, ``ci95`` where fewer than two subjects do.
     """
     values = np.asarray(values, dtype=np.float64)
     entering = ~np.isnan(values.reshape(len(values), -1)).any(axis=1) if len(values) else np.zeros(0, dtype=bool)
-    values = values[entering]
-    if not len(values):
-        return {"value": None, "ci95": None, "n": 0}
     chosen = None if groups is None else np.asarray(groups)[entering]
-    interval = bootstrap_interval(values, statistic=statistic, groups=chosen, n=n_resamples)
-    value = float(statistic(values))
-    return {
-        "value": value if math.isfinite(value) else None,
-        "ci95": list(interval) if np.isfinite(interval).all() else None,
-        "n": len(values),
-    }
+    return with_interval(values[entering], statistic, groups=chosen, n_resamples=n_resamples)
 
 
 def write_scores(rows: Sequence[dict[str, Any]], metrics: Metrics, output_dir: str | Path) -> None:

@@ -227,24 +227,42 @@ def summarise(
     metrics = {}
     for key, metric in METRICS.items():
         entering = [(row.case, columns) for row in rows if (columns := metric.columns(row, mean)) is not None]
-        if not entering:
-            metrics[key] = {"value": None, "ci95": None, "n": 0}
-            continue
         values = np.array([columns for _, columns in entering], dtype=np.float64)
-        interval = bootstrap_interval(
-            values,
-            statistic=metric.statistic,
-            groups=[case for case, _ in entering],
-            seed=seed,
-            n=n_resamples,
-        )
-        value = float(metric.statistic(values))
-        metrics[key] = {
-            "value": value if np.isfinite(value) else None,
-            "ci95": list(interval) if np.isfinite(interval).all() else None,
-            "n": len(entering),
-        }
+        groups = [case for case, _ in entering]
+        metrics[key] = with_interval(values, metric.statistic, groups=groups, seed=seed, n_resamples=n_resamples)
     return metrics
+
+
+def with_interval(
+    values: np.ndarray,
+    statistic: Callable[[np.ndarray], float],
+    *,
+    groups: Sequence | None = None,
+    seed: int = 0,
+    n_resamples: int = 2000,
+) -> dict[str, Any]:
+    """An entry of ``metrics.json``: ``{value, ci95, n}`` with the 95 % percentile bootstrap interval over subjects.
+
+    Args:
+        values: ``(N, ...)`` float64, one row per subject, or per slice; without NaN.
+        statistic: takes rows, gives a number.
+        groups: ``(N,)`` the subject of each row, where a subject has several.
+        seed: of the bootstrap.
+        n_resamples: draws.
+
+    Returns:
+        ``value`` is None where there is no row or it is undefined, ``ci95`` where the rows are of fewer than two
+        subjects, or it is.
+    """
+    if not len(values):
+        return {"value": None, "ci95": None, "n": 0}
+    interval = bootstrap_interval(values, statistic=statistic, groups=groups, seed=seed, n=n_resamples)
+    value = float(statistic(values))
+    return {
+        "value": value if np.isfinite(value) else None,
+        "ci95": list(interval) if np.isfinite(interval).all() else None,
+        "n": len(values),
+    }
 
 
 def write_metrics(metrics: Metrics, path: Path) -> None:
