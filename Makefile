@@ -13,7 +13,7 @@ demo: .venv/core.done  ## phantom studies in, masks + curves + diagnoses out: ru
 	$(PY) -m monai.bundle run demo --config_file "['bundle/configs/evaluate.yaml','bundle/configs/demo.yaml']" $(if $(EXTRA),--extra "$(EXTRA)")
 
 test: .venv/dev.done  ## all tests that need no GPU, at most 20 minutes on 2 cores
-	$(PY) -m pytest -m "not gpu" --ignore=tests/apps $(ARGS)
+	OMP_NUM_THREADS=1 $(PY) -m pytest -m "not gpu" --ignore=tests/apps -n 2 --dist loadfile $(ARGS)
 
 test-app: .venv/dev.done ohif  ## the annotation server with its real parts: Orthanc, OHIF in Chromium, MONAI Label's client
 	MTINET_REQUIRE_BROWSER=1 MTINET_REQUIRE_DICOM_TOOLS=1 $(PY) -m pytest -m "not gpu" tests/apps $(ARGS)
