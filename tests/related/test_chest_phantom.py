@@ -104,7 +104,7 @@ def test_lesions_lie_in_the_lungs_and_look_as_their_class(kind):
     assert np.quantile(subject.image[ring], 0.2) < -700
 
 
-@pytest.mark.parametrize("seed", [8, 9, 10])
+@pytest.mark.parametrize("seed", [4, 5, 6])
 def test_nodules_keep_apart(seed):
     subject = make_subject(np.random.default_rng(seed), "nodule", GRID)
     numbers = np.unique(subject.lesions)[1:]
