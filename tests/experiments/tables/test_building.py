@@ -240,6 +240,13 @@ def test_a_damaged_mask_costs_figure_3_and_no_table(grid, row, dataset_dir, outp
     assert (output / "segmentation.csv").exists()
 
 
+def test_runs_of_a_system_without_an_overlay_are_named(grid, row, output):
+    grid.write("mti_net", [row("a")])
+    grid.write("stranger", [row("a")])
+    build_tables(str(grid.root), str(output))
+    assert "Left out, as no overlay names them: stranger." in (output / "tables.md").read_text()
+
+
 def test_runs_of_several_sizes_and_of_uncommitted_code_are_pointed_out(grid, row, output):
     grid.write("mti_net", [row("a")], dirty=True)
     folder = grid.write("unet", [row("a")])

@@ -92,6 +92,14 @@ def test_seeds_and_folds_are_averaged_within_a_subject(grid, row):
     assert cell.std_seeds == pytest.approx(np.std([60, 80], ddof=1))
 
 
+def test_the_spread_of_seeds_is_that_of_the_mean_variance_within_a_fold(grid, row):
+    for fold, dice in ((0, (0.5, 0.7)), (1, (0.6, 0.6))):
+        for seed, value in enumerate(dice):
+            grid.write("mti_net", [row("a", dice=value)], fold=fold, seed=seed)
+    # Variances 200 and 0, mean 100.
+    assert filled(grid).cells["mti_net", "dsc"].std_seeds == pytest.approx(10.0)
+
+
 def test_in_cross_validation_a_subject_has_the_fold_that_held_it_out(grid, row):
     grid.write("mti_net", [row("a", dice=0.6), row("b", dice=0.8)], fold=0, split="fold")
     grid.write("mti_net", [row("c", dice=0.9)], fold=1, split="fold")
@@ -123,6 +131,14 @@ def test_a_metric_that_only_a_run_has_is_averaged_over_runs(grid, row):
         filled(grid, Table("segmentation", "", ("unet",), (MAE_RATIO,))).cells["unet", "mae_ratio"].status
         == NO_SUCH_TASK
     )
+
+
+def test_a_fold_of_more_seeds_weighs_no_more(grid, row):
+    for fold, seed, value in ((0, 0, 0.2), (0, 1, 0.4), (1, 0, 0.6)):
+        metrics = {"mae_ratio_true_slices": {"value": value, "ci95": None, "n": 1}}
+        grid.write("mti_net", [row("a")], fold=fold, seed=seed, metrics=metrics)
+    table = Table("regression", "", (), (MAE_RATIO,))
+    assert filled(grid, table).cells["mti_net", "mae_ratio"].mean == pytest.approx((0.3 + 0.6) / 2)
 
 
 def test_comparisons_pair_subjects_and_are_corrected_over_the_table(grid, cohort):
@@ -173,6 +189,12 @@ def test_what_has_not_converged_does_not_count(grid, cohort, log):
     assert not table.cells["unet", "dsc"].counts
     assert table.best(DSC) is None
     assert {comparison.verdict for comparison in table.comparisons} == {"not counted: not converged"}
+
+
+def test_nothing_is_compared_with_a_reference_that_has_not_converged(grid, cohort, log):
+    grid.write("mti_net", cohort(0.8, 0.1, 0.9, seed=1), log=log(step=0.02))
+    grid.write("unet", cohort(0.7, 0.1, 0.9, seed=2))
+    assert {comparison.verdict for comparison in filled(grid).comparisons} == {"not counted: not converged"}
 
 
 def test_the_best_is_chosen_by_the_columns_direction(grid, cohort):

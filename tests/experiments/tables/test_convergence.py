@@ -22,7 +22,10 @@ def rows(*scores):
         (rows(0.8), "only 1 epoch"),
         (rows(0.8, 0.8, 0.8, 0.8), "only 4 epochs"),
         (rows(None, None, None, None, None, None, None, None, None, 0.8), "validated too seldom"),
+        # The last fifth is that of the training, not of its validations.
+        (rows(*[0.8] * 15, *[None] * 5), "validated too seldom"),
         (rows(*[0.8] * 8, 0.8, 0.81), "still changes by 0.010"),
+        (rows(*[0.0] * 9, 0.005), "still changes by 0.005"),
         # A swing is no level, even where it ends where it began.
         (rows(*[0.8] * 8, 0.83, 0.8), "still changes by 0.030"),
         # From the last validation before the last fifth, which begins after epoch 8.

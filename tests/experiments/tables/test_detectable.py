@@ -34,6 +34,13 @@ def test_a_missing_pilot_is_refused(tmp_path):
         write_detectable(str(tmp_path / "none.csv"), str(tmp_path / "out"))
 
 
+def test_a_pilot_of_two_datasets_is_refused(grid, row, tmp_path):
+    grid.write("mti_net", [row("a"), row("b")])
+    grid.write("no_tim", [row("a") | {"true_arterial": 3.0}, row("b")])
+    with pytest.raises(SystemExit, match="cannot stand in one table"):
+        write_detectable(str(grid.root), str(tmp_path / "out"))
+
+
 def test_a_pilot_of_one_subject_is_refused(grid, row, tmp_path):
     grid.write("mti_net", [row("a")])
     with pytest.raises(SystemExit, match="Take a pilot of more subjects"):
@@ -143,6 +150,9 @@ def test_the_report_counts_the_tests_of_each_table(grid, row, tmp_path, capsys):
     # Five ablations in two tested metrics.
     assert (ablation["tests"], ablation["subjects"], ablation["seeds"]) == ("10", "184", "3")
     assert float(ablation["alone"]) < float(ablation["after_holm"]) < float(ablation["trained_again"])
+    # Ten tests: alpha .005. With so many subjects the t-test's power is nearly that of the normal distribution.
+    alone, holm = (stats.norm.isf(alpha / 2) + stats.norm.isf(0.2) for alpha in (0.05, 0.005))
+    assert float(ablation["after_holm"]) / float(ablation["alone"]) == pytest.approx(holm / alone, rel=0.01)
     assert "What difference can be detected" in capsys.readouterr().out
 
 

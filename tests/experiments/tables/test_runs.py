@@ -115,6 +115,14 @@ def test_two_datasets_are_not_mixed_though_their_studies_have_the_same_names(gri
         together(grid)
 
 
+@pytest.mark.parametrize("other", [{"true_lesions": 2}, {"true_class": "hemangioma"}])
+def test_other_lesions_are_another_truth(grid, row, other):
+    grid.write("mti_net", [row("a")])
+    grid.write("unet", [row("a") | other])
+    with pytest.raises(DatasetError, match="study a has another truth"):
+        together(grid)
+
+
 def test_the_same_truth_to_the_files_digits_is_the_same_dataset(grid, row):
     grid.write("mti_net", [row("a") | {"true_arterial": 1.20001}])
     grid.write("unet", [row("a") | {"true_arterial": 1.20002}])
