@@ -7,6 +7,7 @@ from scripts.domain.errors import StudyError
 from scripts.experiments.tables.arms import Arm
 from scripts.experiments.tables.examples import draw_examples, kept_masks, read_examples
 from scripts.experiments.tables.runs import read_grid
+from scripts.results.figures import as_seen
 from scripts.studies.layout import read_dataset
 from scripts.studies.reading import read_study, write_mask
 
@@ -51,6 +52,29 @@ def test_subjects_that_most_systems_drew_come_first(grid, row, keep, dataset_dir
     figure = draw_examples(examples, ARMS)
     assert [axes.get_title() for axes in figure.axes[:2]] == ["UNET", "MTI_NET"]
     assert [axes.get_xlabel() for axes in figure.axes] == ["Dice 0.80", "Dice 0.80", "Dice 0.80", "no mask kept"]
+
+
+def test_the_slice_with_the_largest_lesion_is_drawn_as_it_is_seen(grid, row, keep, dataset_dir):
+    for arm, shift in (("unet", 5), ("mti_net", 0)):
+        keep(grid.write(arm, [row("liver-01")]), "liver-01", shift)
+    examples = read_examples(ARMS, read_grid(grid.root), dataset_dir)
+    study = examples[0].study
+    axes, _ = draw_examples(examples, ARMS).axes
+    areas = (study.label > 0).sum(axis=(0, 1))
+    assert study.slice_axis == 2
+    whole = as_seen(study.image[1][:, :, areas.argmax()])
+    shown = axes.images[0].get_array()
+    windows = np.lib.stride_tricks.sliding_window_view(whole, shown.shape)
+    assert (windows == shown).all(axis=(2, 3)).any()
+    assert axes.get_aspect() == pytest.approx(study.spacing_mm[1] / study.spacing_mm[0])
+    # The mask is shifted by five voxels along X, which is seen from side to side.
+    truth, predicted = (middle(outline) for outline in axes.collections)
+    assert np.abs(predicted - truth) == pytest.approx([5.0, 0.0])
+
+
+def middle(outline):
+    vertices = np.concatenate([path.vertices for path in outline.get_paths()])
+    return (vertices.min(axis=0) + vertices.max(axis=0)) / 2
 
 
 def test_one_system_alone_is_no_comparison(grid, row, keep, dataset_dir):
