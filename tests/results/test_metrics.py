@@ -291,6 +291,15 @@ def test_heads_on_the_true_slices_against_scikit_learn(cohort):
     assert ratio == pytest.approx(errors.sum() / mean_errors.sum())
 
 
+def test_a_class_that_was_not_said_ranks_as_the_wrong_one_with_certainty():
+    said = dataclasses.replace(PERFECT, true_slices_probability_hcc=0.9)
+    unsaid = dataclasses.replace(PERFECT, case="b", true_slices_probability_hcc=NAN)
+    other = dataclasses.replace(said, case="c", true_class="hemangioma", true_slices_probability_hcc=0.1)
+    # Of the pairs (said, other) and (unsaid, other) the first is in order.
+    assert value([said, unsaid, other], "auroc_true_slices") == 0.5
+    assert value([said, unsaid, other], "accuracy_true_slices") == pytest.approx(2 / 3)
+
+
 def test_nothing_is_said_of_a_mask_that_was_given():
     overlap = dict.fromkeys(("dice", "iou", "nsd", "hd95_mm"))
     rows = [dataclasses.replace(row, mask_given=True, **overlap) for row in (PERFECT, HEALTHY)]

@@ -75,6 +75,14 @@ def test_on_the_true_slices_the_heads_are_weighted_by_true_area(score, one_hcc, 
     assert row.true_slices_probability_hcc == pytest.approx((area * p).sum() / area.sum())
 
 
+@pytest.mark.parametrize("truth", ["one_hcc", "hemangioma"])
+def test_whoever_tells_the_class_by_what_it_finds_and_finds_nothing_is_wrong(score, one_hcc, known, nothing, truth):
+    label = one_hcc if truth == "one_hcc" else known.hemangioma_mask.astype(np.uint8)
+    unsaid = np.full((known.shape[2], 2), np.nan, dtype=np.float32)
+    row = score(label, nothing, classification=unsaid)
+    assert row.correct_on_true_slices is False
+
+
 def test_of_a_given_mask_no_overlap_is_told(score, one_hcc):
     row = score(one_hcc, one_hcc, mask_given=True)
     assert (row.dice, row.iou, row.nsd, row.hd95_mm, row.missed) == (None, None, None, None, False)

@@ -184,7 +184,7 @@ def train_reader(
     cases = [case for case in part if case.tumour_class != NO_LESION and case.label_file is not None]
     _require_classes(cases, dataset_dir)
     studies = (read_study(case) for case in tqdm(cases, desc="training part", unit="study"))
-    curves, features = zip(*((_normalised_curve(study), curve_features(study)) for study in studies), strict=True)
+    curves, features = zip(*((normalised_curve(study), curve_features(study)) for study in studies), strict=True)
     reader.fit(np.stack(features), np.array([case.tumour_class == "hcc" for case in cases]), seed=seed)
     # 0 for a phase that no subject has.
     reader.mean_curve.copy_(torch.from_numpy(np.ma.masked_invalid(curves).mean(axis=0).filled(0.0)))
@@ -205,6 +205,12 @@ def subject_curves(study: Study) -> tuple[np.ndarray, np.ndarray]:
     box = bounding_box(lesion)
     around = body_mask(study.image) if study.liver is None else study.liver
     return lesion_curves(study, Component(box=box, mask=lesion[box]), allowed=around & ~lesion)
+
+
+def normalised_curve(study: Study) -> np.ndarray:
+    """Mean curve of a subject's lesions together, ``(4,)`` normalised; NaN where a phase is missing."""
+    curve = (mean_curve(study.image, study.label > 0) - study.offset) / study.scale
+    return np.where(study.available, curve, np.nan)
 
 
 def curve_features(study: Study) -> np.ndarray:
@@ -262,11 +268,6 @@ def fit_logistic(features: np.ndarray, is_hcc: np.ndarray, *, seed: int) -> Pipe
     ).fit(features, is_hcc)
     logger.info("C = %.3g of %d inner folds", search.best_params_["regression__C"], folds)
     return search.best_estimator_
-
-
-def _normalised_curve(study: Study) -> np.ndarray:
-    curve = (mean_curve(study.image, study.label > 0) - study.offset) / study.scale
-    return np.where(study.available, curve, np.nan)
 
 
 def _require_classes(cases: Sequence[Case], dataset_dir: str) -> None:

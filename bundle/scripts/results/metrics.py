@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,7 +102,8 @@ def _true_slices_and_mean_error(row: SubjectScore, mean: np.ndarray | None) -> t
 def _truth_and_score_on_true_slices(row: SubjectScore, mean: np.ndarray | None) -> tuple[float, ...] | None:
     if row.correct_on_true_slices is None:
         return None
-    return row.true_class == "hcc", row.true_slices_probability_hcc
+    is_hcc, p = row.true_class == "hcc", row.true_slices_probability_hcc
+    return is_hcc, (not is_hcc if math.isnan(p) else p)
 
 
 def _mask_and_mean_error(row: SubjectScore, mean: np.ndarray | None) -> tuple[float, ...] | None:

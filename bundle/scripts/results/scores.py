@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -52,7 +53,8 @@ class SubjectScore:
         scale: raw units in one normalised unit.
         true_slices_curve: the regression head's mean over the slices of the true lesion by its area there, on which
             systems without a mask of their own can be compared too; None without a regression head.
-        true_slices_probability_hcc: the classification head's, likewise.
+        true_slices_probability_hcc: the classification head's, likewise; NaN from a system that tells the class by the
+            voxels that it finds and found none.
         mask_given: whether the mask is the truth itself, as for a network that does not segment: nothing is said of it.
     """
 
@@ -97,9 +99,10 @@ class SubjectScore:
     @property
     def correct_on_true_slices(self) -> bool | None:
         """Whether the class is right on the slices of the true lesion; None as ``correct``."""
-        if not self.has_lesion or self.true_slices_probability_hcc is None:
+        p = self.true_slices_probability_hcc
+        if not self.has_lesion or p is None:
             return None
-        return (self.true_slices_probability_hcc > 0.5) == (self.true_class == "hcc")
+        return not math.isnan(p) and (p > 0.5) == (self.true_class == "hcc")
 
     @property
     def rule_correct(self) -> bool | None:

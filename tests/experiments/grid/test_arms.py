@@ -68,7 +68,11 @@ def test_an_arm_comes_after_the_one_that_it_starts_from(overlays):
 def test_an_arm_names_its_configs_and_its_dataset(overlays):
     arm = read_arm(overlays / "three.yaml")
     assert (arm.train, arm.evaluate) == (CONFIGS / "evaluate.yaml", CONFIGS / "evaluate.yaml")
-    assert (arm.dataset, arm.after) == ("chest", None)
+    assert (arm.dataset, arm.after, arm.estimated) == ("chest", None, True)
+
+
+def test_an_arm_may_say_that_no_miniature_tells_its_time():
+    assert not read_arm(EXPERIMENTS / "nnunet.yaml").estimated
 
 
 def test_every_overlay_of_the_bundle_is_an_arm():

@@ -75,3 +75,15 @@ def test_a_config_with_all_its_keys_is_measured(tmp_path):
     # The Transformer over pooled maps costs the same at every size, the convolutions four times as much at each.
     small, middle, large = (cost["gflops"] for cost in costs)
     assert (large - middle) / (middle - small) == pytest.approx(4.0, rel=0.02)
+
+
+class RunsElsewhere(nn.Module):
+    def told_cost(self):
+        return {"parameters": 7, "gflops": 1.5, "image_size": 48}
+
+
+def test_what_runs_in_a_program_of_its_own_says_its_cost(tmp_path, monkeypatch):
+    config = tmp_path / "config.yaml"
+    monkeypatch.setattr("scripts.networks.slice_network.OneForTests", RunsElsewhere, raising=False)
+    config.write_text("image_size: 0\nnetwork_def: {_target_: scripts.networks.slice_network.OneForTests}\n")
+    assert measure_cost(config) == {"parameters": 7, "gflops": 1.5, "image_size": 48}

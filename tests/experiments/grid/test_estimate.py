@@ -84,6 +84,15 @@ def test_an_arm_that_does_not_run_is_said_to(runs, tmp_path, monkeypatch):
     assert estimate.basis == "not measured: training ended with code 1: error: planted"
 
 
+def test_an_arm_whose_miniature_says_nothing_is_not_tried(cohort, tmp_path):
+    settings = Settings(tmp_path / "out")
+    (run,) = plan_runs(choose_arms("nnunet"), [0], [0], {None: open_dataset(cohort, [0], liver=True)}, settings)
+    estimate = measured(run, tmp_path)
+    assert (estimate.seconds, estimate.peak_rss_mb) == (None, None)
+    assert estimate.basis.startswith("not measured: ")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("first_is_done", [False, True])
 def test_an_arm_starts_from_the_weights_of_the_one_before_it(first_is_done, cohort, tmp_path, monkeypatch):
     folder = tmp_path / "overlays"

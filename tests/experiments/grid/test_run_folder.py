@@ -90,3 +90,14 @@ def test_checkpoints_go_when_the_run_is_done(folder):
     (folder.checkpoints / "checkpoint_epoch=1.pt").touch()
     folder.finish(keep_checkpoints=False)
     assert sorted(path.name for path in folder.path.iterdir()) == ["done.json"]
+
+
+def test_what_a_link_among_the_checkpoints_points_to_stays(folder, tmp_path):
+    dataset = tmp_path / "dataset"
+    dataset.mkdir()
+    (dataset / "image.nii.gz").touch()
+    folder.checkpoints.mkdir(parents=True)
+    (folder.checkpoints / "raw").symlink_to(dataset)
+    folder.finish(keep_checkpoints=False)
+    assert not folder.checkpoints.exists()
+    assert (dataset / "image.nii.gz").exists()

@@ -27,6 +27,7 @@ class Arm:
         evaluate: likewise for ``evaluating``.
         after: the arm whose weights of the same fold and seed this one starts from.
         dataset: name of the dataset that it needs; None for the liver studies.
+        estimated: whether an epoch on a few subjects says for the dry run what it takes.
     """
 
     key: str
@@ -35,6 +36,7 @@ class Arm:
     evaluate: Path = CONFIGS / "evaluate.yaml"
     after: str | None = None
     dataset: str | None = None
+    estimated: bool = True
 
 
 def choose_arms(names: str | Sequence[str], *, without: Sequence[str] = (), folder: Path = EXPERIMENTS) -> list[Arm]:
@@ -108,7 +110,14 @@ def read_arm(overlay: Path) -> Arm:
         if not path.is_file():
             msg = f"{overlay}: broken overlay: arm.{name} is {about[name]!r}, and there is no such file in {CONFIGS}"
             raise ConfigurationError(msg)
-    return Arm(overlay.stem, overlay, after=about.get("after"), dataset=about.get("dataset"), **bases)
+    return Arm(
+        overlay.stem,
+        overlay,
+        after=about.get("after"),
+        dataset=about.get("dataset"),
+        estimated=bool(about.get("estimated", True)),
+        **bases,
+    )
 
 
 def _add_after_those_it_needs(name: str, chosen: dict[str, Arm], folder: Path, needed_by: tuple[str, ...]) -> None:

@@ -37,6 +37,8 @@ PLACES_AND_HABITS = (
     "tensorboard",
     "check_dataset",
     "main_process",
+    "nnunet_bin",
+    "workers",
     "figures",
     "keep_masks",
 )

@@ -77,6 +77,8 @@ def measured(run: Run, place: Path) -> Estimate:
         run: of the arm.
         place: folder for what it writes; the slices of the subjects stay there for the next arm.
     """
+    if not run.arm.estimated:
+        return Estimate(None, None, "not measured: no miniature of it says; see its first finished run")
     try:
         took = _time_miniature(run, place)
     except RunError as error:

@@ -140,7 +140,7 @@ def _visible_gpus() -> str | None:
 
 def _serve(descriptor: int, parent: int, fork: bool, preload: Sequence[str]) -> dict[str, Any] | None:
     """Start a child for every request; returns only in a child, with its request."""
-    _die_with(parent)
+    die_with(parent)
     if fork:
         for name in preload:
             with contextlib.suppress(ImportError):
@@ -156,7 +156,7 @@ def _serve(descriptor: int, parent: int, fork: bool, preload: Sequence[str]) -> 
             this = os.getpid()
             child = os.fork()
             if child == 0:
-                _die_with(this)
+                die_with(this)
                 if not fork:
                     for lock in locks:
                         os.set_inheritable(lock, True)
@@ -205,7 +205,8 @@ def _exit_code_of(module: str, arguments: Sequence[str]) -> int:
     return code or 0
 
 
-def _die_with(parent: int) -> None:
+def die_with(parent: int) -> None:
+    """Have this process killed when its parent ends, however that ends; for the first lines of a new process."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it died before it could be told

@@ -125,7 +125,8 @@ def clear_leftovers(folder: Path) -> None:
 
 
 def _remove(path: Path) -> None:
-    if not path.is_dir():
+    # What a link points to is not the run's.
+    if path.is_symlink() or not path.is_dir():
         path.unlink(missing_ok=True)
         return
     for each in path.iterdir():
