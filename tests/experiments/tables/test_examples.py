@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from scripts.domain.errors import StudyError
+from scripts.experiments.tables import examples as module
 from scripts.experiments.tables.arms import Arm
 from scripts.experiments.tables.examples import draw_examples, kept_masks, read_examples
 from scripts.experiments.tables.runs import read_grid
@@ -42,7 +43,7 @@ def test_the_first_run_that_kept_one_is_shown_with_its_own_dice(grid, row, keep,
     assert np.array_equal(mask, np.roll(example.study.label > 0, 2, axis=0))
 
 
-def test_subjects_that_most_systems_drew_come_first(grid, row, keep, dataset_dir):
+def test_subjects_that_most_systems_drew_come_first(grid, row, keep, dataset_dir, monkeypatch):
     for arm, names in (("unet", ("liver-01", "liver-02")), ("mti_net", ("liver-02",))):
         folder = grid.write(arm, [row("liver-01"), row("liver-02")])
         for name in names:
@@ -52,6 +53,9 @@ def test_subjects_that_most_systems_drew_come_first(grid, row, keep, dataset_dir
     figure = draw_examples(examples, ARMS)
     assert [axes.get_title() for axes in figure.axes[:2]] == ["UNET", "MTI_NET"]
     assert [axes.get_xlabel() for axes in figure.axes] == ["Dice 0.80", "Dice 0.80", "Dice 0.80", "no mask kept"]
+    monkeypatch.setattr(module, "MAX_SUBJECTS", 1)
+    examples = read_examples(ARMS, read_grid(grid.root), dataset_dir)
+    assert [example.study.case for example in examples] == ["liver-02"]
 
 
 def test_the_slice_with_the_largest_lesion_is_drawn_as_it_is_seen(grid, row, keep, dataset_dir):
