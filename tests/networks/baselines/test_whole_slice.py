@@ -83,6 +83,17 @@ def test_the_command_lines_false_asks_for_no_weights(system, monkeypatch):
         system(task="regression", pretrained="false")
 
 
+@systems
+@pytest.mark.parametrize("pretrained", [False, "false"])
+def test_random_kernels_tell_all_phases_apart(system, pretrained):
+    network = system(pretrained=pretrained, **({"task": "regression"} | SMALL[system]))
+    first = next(each.weight for each in network.modules() if isinstance(each, torch.nn.Conv2d))
+    phases = first.detach().transpose(0, 1).flatten(1)
+    assert phases.shape[0] == 4
+    # Independent draws are nearly uncorrelated; repeated colours are the same up to a factor.
+    assert (torch.corrcoef(phases) - torch.eye(4)).abs().max() < 0.2
+
+
 def test_other_faults_of_a_backbone_are_not_taken_for_missing_weights(monkeypatch):
     def out_of_memory(*args, **kwargs):
         raise RuntimeError("out of memory")

@@ -28,11 +28,10 @@ class GoogLeNet(WholeSliceNetwork):
 
     def __init__(self, *, task: str, classes: int = len(CLASSES), pretrained: bool | str = False) -> None:
         super().__init__(task=task, classes=classes)
+        pretrained = is_on(pretrained)
         # PyTorch's initial weights: torchvision's own are so small that, before batch normalisation, every step of the
         # optimiser turns them far.
-        self.backbone = (
-            _imagenet() if is_on(pretrained) else torchvision_googlenet(aux_logits=False, init_weights=False)
-        )
+        self.backbone = _imagenet() if pretrained else torchvision_googlenet(aux_logits=False, init_weights=False)
         first = self.backbone.conv1
         of_rgb = first.conv
         first.conv = nn.Conv2d(len(PHASES), of_rgb.out_channels, 7, stride=2, padding=3, bias=False)
