@@ -8,18 +8,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 
 from lib.analysis import Analysed
 from lib.errors import BadRequestError
 from lib.grids import on_grid
 from lib.nrrd_file import write_nrrd
-from lib.studies.study import OpenStudy, ViewerGrid
+from lib.studies.study import OpenStudy
 from scripts.domain.classes import CLASSES, LABELS
 from scripts.domain.result import Result
 from scripts.domain.writing import replace_when_written
 from scripts.results.lesions import rule_of_study
+from scripts.studies.nifti_writing import write_nifti
 
 LABEL_NAMES = {name: LABELS[name] for name in CLASSES}
 """Of every model that answers with a mask, as viewers want them."""
@@ -58,7 +58,9 @@ def write_answer(
     file = Path(name)
     if extension == ".nrrd":
         return write_nrrd(shown, grid.affine, file, compress=compress)
-    return _write_nifti(shown, grid, file)
+    with replace_when_written(file) as aside:
+        write_nifti(shown, grid.affine, aside)
+    return file
 
 
 def facts(analysed: Analysed) -> dict[str, Any]:
@@ -116,13 +118,3 @@ def _class_entropy(probabilities: Mapping[str, float] | None) -> float | None:
 
 def _entropy_bits(*probabilities: np.ndarray) -> np.ndarray:
     return -sum(p * np.log2(np.maximum(p, 1e-12)) for p in probabilities)
-
-
-def _write_nifti(mask: np.ndarray, grid: ViewerGrid, file: Path) -> Path:
-    image = nib.Nifti1Image(mask, grid.affine)
-    image.header.set_xyzt_units("mm", "sec")
-    image.set_qform(grid.affine, code="scanner")
-    image.set_sform(grid.affine, code="scanner")
-    with replace_when_written(file) as aside:
-        nib.save(image, aside)
-    return file

@@ -12,6 +12,7 @@ from scipy import ndimage
 
 from ..domain.errors import StudyError
 from ..domain.writing import replace_when_written
+from .nifti_writing import save_image
 from .registration import Registered
 from .resampling import linear_weights
 
@@ -107,7 +108,7 @@ class Displacement:
         image.set_qform(self.affine, code="scanner", strip_shears=True)
         image.set_sform(self.affine, code="scanner")
         with replace_when_written(file) as aside:
-            nib.save(image, aside)
+            save_image(image, aside)
 
     @classmethod
     def read(cls, file: Path) -> Displacement:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import gzip
 import math
 import zlib
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+from isal import igzip
 
 from ..domain.errors import StudyError
 from ..domain.phases import PHASES
@@ -139,7 +139,7 @@ def _unpacked(file: Path) -> bytes:
     if not content.startswith(_GZIP_MAGIC):
         return content
     try:
-        return gzip.decompress(content)
+        return igzip.decompress(content)
     except EOFError as error:
         raise FileError(file, "truncated gzip: the file ends too early", "Copy or convert it again") from error
     except (OSError, zlib.error) as error:

@@ -25,6 +25,7 @@ from ..domain.study import Study
 from ..domain.writing import replace_when_written
 from .case import Case
 from .nifti import FileError, read_phases, read_volume, require_varying, same_grid
+from .nifti_writing import write_nifti
 from .normalisation import body_mask, intensity_statistics
 
 logger = logging.getLogger(__name__)
@@ -105,15 +106,9 @@ def write_mask(mask: np.ndarray, study: Study, path: str | Path) -> Path:
         msg = f"{path}: the mask's shape {mask.shape} is not the study's {study.image.shape[1:]}. Bring it back first."
         raise StudyError(msg)
     ornt = ornt_transform(_RAS, axcodes2ornt(study.native_axcodes))
-    native = nib.Nifti1Image(
-        np.ascontiguousarray(apply_orientation(mask.astype(np.uint8), ornt)),
-        study.affine @ inv_ornt_aff(ornt, mask.shape),
-    )
-    native.header.set_xyzt_units("mm", "sec")
-    native.header.set_qform(native.affine, code="scanner")
-    native.header.set_sform(native.affine, code="scanner")
+    native = np.ascontiguousarray(apply_orientation(mask.astype(np.uint8), ornt))
     with replace_when_written(path) as aside:
-        nib.save(native, aside)
+        write_nifti(native, study.affine @ inv_ornt_aff(ornt, mask.shape), aside)
     return path
 
 

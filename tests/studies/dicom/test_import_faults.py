@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
-import nibabel as nib
+import numpy as np
 import pytest
 
 from scripts.domain.errors import ConfigurationError, StudyError
@@ -132,14 +132,14 @@ def test_a_full_disk_leaves_nothing_of_a_study(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    save = nib.save
+    write = study_import.write_nifti
 
-    def fail(image: nib.Nifti1Image, file: Path) -> None:
+    def fail(image: np.ndarray, affine: np.ndarray, file: Path) -> None:
         if "_0002" in file.name:
             raise OSError(28, "No space left on device")
-        save(image, file)
+        write(image, affine, file)
 
-    monkeypatch.setattr(study_import.nib, "save", fail)
+    monkeypatch.setattr(study_import, "write_nifti", fail)
     reason = "output_dir cannot be written: No space left on device. Free space or give another folder"
     assert only_failure(sent()) == reason
     assert not (tmp_path / "out").exists()
@@ -153,11 +153,11 @@ def test_a_disk_that_stays_as_it_is_is_tried_once(
     """Full, read-only and forbidden; an input or output error may be that of one file."""
     calls = []
 
-    def fail(_: nib.Nifti1Image, file: Path) -> None:
+    def fail(_: np.ndarray, __: np.ndarray, file: Path) -> None:
         calls.append(file)
         raise OSError(number, os.strerror(number), str(file))
 
-    monkeypatch.setattr(study_import.nib, "save", fail)
+    monkeypatch.setattr(study_import, "write_nifti", fail)
     outcome = sent()
     assert len(calls) == tried
     said = f"output_dir cannot be written: {os.strerror(number)}. Free space or give another folder"

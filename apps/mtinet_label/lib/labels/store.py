@@ -19,11 +19,12 @@ from lib.labels.dataset_labels import DatasetLabels
 from lib.labels.label import DIAGNOSES, Label
 from lib.labels.lesions import checked
 from lib.labels.revision import Revision, revise
-from lib.labels.version import FOLDER_PATTERN, MASK_FILE, folder_name, read_label, write_label, write_mask
+from lib.labels.version import FOLDER_PATTERN, MASK_FILE, folder_name, read_label, write_label
 from lib.studies.study import OpenStudy, ViewerGrid
 from lib.whole_folder import new_folder, remove_leftovers
 from scripts.domain.writing import replace_when_written
 from scripts.studies.case import Case
+from scripts.studies.nifti_writing import write_nifti
 from scripts.studies.subjects_table import CASE_PATTERN
 
 logger = logging.getLogger(__name__)
@@ -181,7 +182,7 @@ class LabelStore:
         folder, grid = self._case_folder(case_id), study.grid(study.reference)
         mask = checked(np.asarray(mask), grid)
         with self._lock, replace_when_written(folder / ORIGINAL_FILE) as aside:
-            write_mask(mask, grid, aside)
+            write_nifti(mask, grid.affine, aside)
 
     def original(self, case_id: str) -> Path | None:
         """The mask that ``keep_original`` kept."""
@@ -224,7 +225,7 @@ class LabelStore:
         )
         with new_folder(final, durable=True) as aside:
             if revision.mask is not None:
-                write_mask(revision.mask, grid, aside / MASK_FILE)
+                write_nifti(revision.mask, grid.affine, aside / MASK_FILE)
             elif revision.kept is not None:
                 shutil.copyfile(revision.kept, aside / MASK_FILE)
             write_label(label, aside)

@@ -9,11 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
-import numpy as np
-
 from lib.labels.label import DIAGNOSES, Label, LesionLabel
-from lib.studies.study import ViewerGrid
 from scripts.domain.classes import CLASSES
 
 LABEL_FILE, MASK_FILE = "label.json", "mask.nii.gz"
@@ -24,21 +20,6 @@ _FORMAT = 1
 def folder_name(version: int) -> str:
     """``v0001`` for version 1."""
     return f"v{version:04d}"
-
-
-def write_mask(mask: np.ndarray, grid: ViewerGrid, file: Path) -> None:
-    """Write a mask as NIfTI on its grid.
-
-    Args:
-        mask: ``(X, Y, Z)`` uint8.
-        grid: of the mask.
-        file: ``.nii.gz``.
-    """
-    image = nib.Nifti1Image(mask, grid.affine)
-    image.header.set_xyzt_units("mm", "sec")
-    image.header.set_qform(grid.affine, code="scanner", strip_shears=True)
-    image.header.set_sform(grid.affine, code="scanner")
-    nib.save(image, file)
 
 
 def write_label(label: Label, folder: Path) -> None:

@@ -30,8 +30,9 @@ from scripts.studies.dicom.privacy import quiet_libraries
 from scripts.studies.dicom.record import displacement_file_name
 from scripts.studies.dicom.stack import Stack
 from scripts.studies.dicom.stacks import stacks_of
-from scripts.studies.dicom.study_import import ImportedStudy, write_volume
+from scripts.studies.dicom.study_import import ImportedStudy
 from scripts.studies.displacement import Displacement
+from scripts.studies.nifti_writing import write_nifti
 
 logger = logging.getLogger(__name__)
 
@@ -220,7 +221,7 @@ def acquired_file(study: OpenStudy, series: str) -> Path:
         with quiet_libraries():
             volume = read_phase(phase, study.imported.sources[phase])
         with replace_when_written(file) as aside:
-            write_volume(as_stored(volume.data, volume.stored_dtype), volume.affine, aside)
+            write_nifti(as_stored(volume.data, volume.stored_dtype), volume.affine, aside)
     return file
 
 

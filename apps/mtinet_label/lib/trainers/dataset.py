@@ -21,6 +21,7 @@ from scripts.domain.writing import replace_when_written
 from scripts.studies.case import Case, images_folder, labels_folder, mask_file_name, phase_file_name
 from scripts.studies.case_checks import check_case
 from scripts.studies.layout import read_dataset, write_dataset_json, write_subjects
+from scripts.studies.nifti_writing import write_nifti
 
 ORIGINAL_CASES = 40
 _HELD_OUT_OF = 5
@@ -140,7 +141,7 @@ def _with_label(case: Case, label: Label, folder: Path) -> Case:
     value = LABELS[tumour_class] if tumour_class != NO_LESION else 0
     file = folder / "masks" / mask_file_name(case.case)
     with replace_when_written(file) as aside:
-        nib.save(nib.Nifti1Image(((mask > 0) * value).astype(np.uint8), image.affine), aside)
+        write_nifti(((mask > 0) * value).astype(np.uint8), image.affine, aside)
     return replace(case, label_file=file, tumour_class=tumour_class)
 
 

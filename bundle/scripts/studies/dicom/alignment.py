@@ -108,4 +108,5 @@ def as_stored(image: np.ndarray, dtype: type[np.generic]) -> np.ndarray:
     """An image in the type in which it is written."""
     if dtype is np.float32:
         return image.astype(np.float32, copy=False)
-    return np.clip(np.rint(image), _INT16.min, _INT16.max).astype(np.int16)
+    rounded = np.rint(image)
+    return np.clip(rounded, _INT16.min, _INT16.max, out=rounded).astype(np.int16)

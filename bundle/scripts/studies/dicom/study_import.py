@@ -9,13 +9,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 
 from ...domain.errors import ConfigurationError, StudyError
 from ...domain.phases import NOMINAL_TIMES_S, PHASES, REFERENCE_PHASE
 from ..case import Case, phase_file_name
 from ..displacement import LARGEST_RESIDUAL_MM, Displacement
+from ..nifti_writing import write_nifti
 from ..registration import Registered
 from ..registration_figure import draw_registration
 from .alignment import Aligned, Volume, align, as_stored, read_phase
@@ -114,7 +114,7 @@ def import_study(
         records, displaced = {}, {}
         for index, phase in enumerate(PHASES):
             image, aligned = _on_reference(phase, sources[phase], reference, options.register)
-            write_volume(image, reference.affine, folder / phase_file_name(case, index))
+            write_nifti(image, reference.affine, folder / phase_file_name(case, index))
             covered, moved = (None, None) if aligned is None else (aligned.coverage, aligned.registration)
             records[phase] = phase_record(phase, selection.phases[phase], covered, moved, method=options.register)
             if covered is not None and covered.share < WHOLE_SHARE:
@@ -237,18 +237,3 @@ def _write_displacement(moved: Registered, affine: np.ndarray, file: Path) -> bo
         return False
     displacement.write(file)
     return True
-
-
-def write_volume(image: np.ndarray, affine: np.ndarray, file: Path) -> None:
-    """Write a volume as NIfTI, in mm and scanner coordinates.
-
-    Args:
-        image: ``(X, Y, Z)``.
-        affine: ``(4, 4)`` to RAS world, mm.
-        file: its ending says how it is packed.
-    """
-    written = nib.Nifti1Image(image, affine)
-    written.header.set_xyzt_units("mm", "sec")
-    written.header.set_qform(affine, code="scanner", strip_shears=True)
-    written.header.set_sform(affine, code="scanner")
-    nib.save(written, file)

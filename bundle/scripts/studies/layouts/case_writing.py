@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import gzip
 from dataclasses import replace
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 
 from ...domain.classes import CLASSES
@@ -24,6 +22,7 @@ from ..case import (
 )
 from ..case_checks import check_case
 from ..nifti import same_grid
+from ..nifti_writing import write_nifti
 from .alignment import aligned, scale_remarks
 from .import_table import Taken
 from .lesion_label import consistent_class
@@ -34,9 +33,6 @@ _LIVER_FILE = f"liver{FILE_ENDING}"
 
 _LOST_SHARE = 0.1
 """A case that loses more of its lesion with the slices that not all phases reach is left out."""
-
-_COMPRESSION = 1
-"""gzip level: images of noise hardly get smaller with more effort."""
 
 
 def write_case(source: SourceCase, folder: Path, *, register: str) -> Taken:
@@ -73,10 +69,10 @@ def write_case(source: SourceCase, folder: Path, *, register: str) -> Taken:
         remarks.append("no mask")
     files = [folder / phase_file_name(source.case, phase) for phase in range(len(PHASES))]
     for file, volume in zip(files, result.images, strict=True):
-        write_volume(_storable(volume), result.affine, file)
+        write_nifti(_storable(volume), result.affine, file)
     for mask, name in ((label, _LABEL_FILE), (liver, _LIVER_FILE)):
         if mask is not None:
-            write_volume(mask.astype(np.uint8), result.affine, folder / name)
+            write_nifti(mask.astype(np.uint8), result.affine, folder / name)
     case = Case(
         case=source.case,
         phase_files=tuple(files),
@@ -109,17 +105,6 @@ def move_case(taken: Taken, root: Path) -> None:
     for written, place in moves:
         place.parent.mkdir(parents=True, exist_ok=True)
         written.rename(place)
-
-
-def write_volume(data: np.ndarray, affine: np.ndarray, path: Path) -> None:
-    """Write a gzipped NIfTI whose header holds nothing but the geometry: no text of the source file, no time."""
-    image = nib.Nifti1Image(np.asfortranarray(data), affine)
-    image.header.set_xyzt_units("mm", "sec")
-    image.header.set_qform(affine, code="scanner")
-    image.header.set_sform(affine, code="scanner")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as file, gzip.GzipFile("", "wb", compresslevel=_COMPRESSION, fileobj=file, mtime=0) as packed:
-        packed.write(image.to_bytes())
 
 
 def _on_grid(mask: Volume | None, reference: Volume, name: str) -> np.ndarray | None:

@@ -230,7 +230,7 @@ def test_a_full_disk_changes_nothing(store, save, monkeypatch):
     def full(*_) -> None:
         raise OSError(28, "No space left on device", "/secret/place")
 
-    monkeypatch.setattr("lib.labels.store.write_mask", full)
+    monkeypatch.setattr("lib.labels.store.write_nifti", full)
     with pytest.raises(AppError, match="No space left on device") as refused:
         save()
     assert "secret" not in str(refused.value)
