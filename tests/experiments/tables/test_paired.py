@@ -71,6 +71,7 @@ def test_the_odds_ratio_is_that_of_the_discordant_subjects():
     assert compare_shares(np.array([1.0] * 6 + [-1.0] * 2)).effects["matched odds ratio"] == pytest.approx(3.0)
     # A half is added to both where one side is empty, so that it is a number.
     assert compare_shares(np.array([1.0] * 6)).effects["matched odds ratio"] == pytest.approx(13.0)
+    assert compare_shares(np.array([-1.0] * 6)).effects["matched odds ratio"] == pytest.approx(1 / 13)
 
 
 def test_with_several_runs_every_flip_is_counted():
