@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -137,6 +138,15 @@ def test_wrong_input_is_one_line_and_nothing_is_written(grid, tmp_path, ray, cha
     assert ray.begun == []
 
 
+def test_a_dataset_with_faults_is_refused(grid, cohort, tmp_path, ray):
+    spoilt = shutil.copytree(cohort, tmp_path / "spoilt")
+    next((spoilt / "imagesTr").glob("*_0002.nii.gz")).write_bytes(b"no image")
+    with pytest.raises(SystemExit, match=r"spoilt: 1 fault\(s\) to correct before training"):
+        grid(dataset_dir=str(spoilt))
+    assert ray.begun == []
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_folder_of_other_things_is_refused(grid, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.tex").touch()
@@ -145,8 +155,6 @@ def test_a_folder_of_other_things_is_refused(grid, tmp_path):
 
 
 def test_another_dataset_in_the_same_folder_is_refused(grid, tmp_path, cohort, ray):
-    import shutil
-
     grid()
     other = shutil.copytree(cohort, tmp_path / "other")
     table = (other / "subjects.csv").read_text()
