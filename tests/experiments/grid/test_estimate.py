@@ -138,3 +138,5 @@ def test_a_dry_run_writes_nothing(cohort, tmp_path, monkeypatch, capsys):
     assert "seg_only" in printed
     assert "4 runs, 0 of them done" in printed
     assert "4 side by side" in printed
+    run_grid("seg_only", 1, 0, str(cohort), str(out), cpus_per_task=2, dry_run="true", cpus=4)
+    assert "2 side by side" in capsys.readouterr().out

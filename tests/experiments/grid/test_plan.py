@@ -90,6 +90,8 @@ def test_the_commands_say_all_that_the_run_is(plan):
     assert said["output_dir"] == run.evaluating["output_dir"] == str(run.folder.path)
     assert run.evaluating["ckpt_path"] == str(run.folder.model)
     assert run.evaluating["split"] == "test"
+    # Whatever engine could run it: all arms are timed and rounded alike.
+    assert run.evaluating["backend"] == "torch"
     assert "fold" not in run.evaluating
     assert run.evaluating["network_def#d_model"] == said["network_def#d_model"] == 64
     # A key of the training alone is none of the evaluation's business.
