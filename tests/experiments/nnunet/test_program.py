@@ -89,9 +89,10 @@ def test_the_grids_share_is_the_number_of_workers(monkeypatch):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent has died")
-def test_it_dies_with_the_command_that_started_it(tmp_path):
-    command, noted = tmp_path / "endless", tmp_path / "pid"
-    command.write_text(f"#!/bin/sh\necho $$ > {noted}.new\nmv {noted}.new {noted}\nexec sleep 300\n")
+def test_it_dies_with_the_command_that_started_it_and_so_do_its_workers(tmp_path):
+    command, noted = tmp_path / "endless", tmp_path / "pids"
+    # With a worker, which would not notice.
+    command.write_text(f"#!/bin/sh\nsleep 300 &\necho $$ $! > {noted}.new\nmv {noted}.new {noted}\nwait\n")
     command.chmod(0o755)
     run = f"Program({str(tmp_path)!r}, 'work', workers=1).run('endless')"
     code = f"from scripts.experiments.nnunet.program import Program; {run}"
@@ -101,8 +102,9 @@ def test_it_dies_with_the_command_that_started_it(tmp_path):
     finally:
         starter.kill()
         starter.wait()
-    pid = int(noted.read_text())
-    wait_until(lambda: not _lives(pid))
+    pids = [int(pid) for pid in noted.read_text().split()]
+    assert len(pids) == 2
+    wait_until(lambda: not any(map(_lives, pids)))
 
 
 def _lives(pid: int) -> bool:

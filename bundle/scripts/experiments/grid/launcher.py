@@ -205,10 +205,10 @@ def _exit_code_of(module: str, arguments: Sequence[str]) -> int:
     return code or 0
 
 
-def die_with(parent: int) -> None:
-    """Have this process killed when its parent ends, however that ends; for the first lines of a new process."""
+def die_with(parent: int, by: signal.Signals = signal.SIGKILL) -> None:
+    """Have this process sent a signal when its parent ends, however that ends; for the first lines of a new process."""
     with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, by)
     if os.getppid() != parent:  # it died before it could be told
         os._exit(1)
 

@@ -54,12 +54,13 @@ def facts_of(model: Path) -> dict[str, Any]:
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
         "gflops": counter.get_total_flops() / 1e9,
         "image_size": int(max(patch)),
-        "epochs": list(_epochs(checkpoint["logging"])),
+        "epochs": list(log_of(checkpoint["logging"])),
         "packages": {name: version(name) for name in PACKAGES},
     }
 
 
-def _epochs(log: dict[str, list]) -> Iterator[dict[str, Any]]:
+def log_of(log: dict[str, list]) -> Iterator[dict[str, Any]]:
+    """An epoch after the other from nnU-Net's own log, which it keeps in its checkpoints."""
     columns = ("train_losses", "val_losses", "lrs", "dice_per_class_or_region")
     times = zip(log["epoch_start_timestamps"], log["epoch_end_timestamps"], strict=True)
     rows = zip(*(log[name] for name in columns), times, strict=True)

@@ -7,13 +7,12 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from threading import Thread
 
 from ...domain.entry import entry_point
 from ...domain.errors import ConfigurationError, RunError
-from ..grid.launcher import die_with
 
 PLAN = "nnUNetv2_plan_and_preprocess"
 TRAIN = "nnUNetv2_train"
@@ -25,6 +24,9 @@ MOST_WORKERS = 8
 
 FEW_CORES = 2
 """Up to so many, augmentation in processes of its own would only take turns with the training."""
+
+_GUARD = "scripts.experiments.nnunet.guard"
+_BUNDLE = Path(__file__).resolve().parents[3]
 
 _OF_THIS_ENVIRONMENT = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
 
@@ -52,7 +54,7 @@ class Program:
     """
 
     def __init__(self, commands: str | Path, work: str | Path, *, workers: int) -> None:
-        self.commands = Path(commands)
+        self.commands = Path(commands).absolute()
         self.work = Path(work).resolve()
         self.raw, self.preprocessed, self.results = (self.work / name for name in ("raw", "preprocessed", "results"))
         self.workers = workers
@@ -74,14 +76,14 @@ class Program:
         Raises:
             RunError: it failed; the message repeats the last that it said.
         """
+        # A killed runner must not leave it training in a folder that the next one begins anew.
+        guard = (sys.executable, "-P", "-S", "-m", _GUARD, str(os.getpid()))
         process = subprocess.Popen(
-            [str(self.commands / command), *map(str, arguments)],
-            env=self._environment(planning=command == PLAN),
+            [*guard, str(self.commands / command), *map(str, arguments)],
+            env=self._environment(planning=command == PLAN) | {"PYTHONPATH": str(_BUNDLE)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            # A killed runner must not leave it training in a folder that the next one begins anew.
-            preexec_fn=_dying_with(os.getpid()),
         )
         said = bytearray()
         # Its own workers may outlive it for a moment and hold the pipe open, so its end is not the pipe's.
@@ -90,7 +92,7 @@ class Program:
         try:
             code = process.wait()
         finally:
-            process.kill()
+            process.terminate()
         echo.join(timeout=5.0)
         if code:
             how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
@@ -126,7 +128,3 @@ def _echo(process: subprocess.Popen, said: bytearray) -> None:
         sys.stdout.flush()
         said += part
         del said[:-_LAST_WORDS]
-
-
-def _dying_with(parent: int) -> Callable[[], None]:
-    return lambda: die_with(parent)
