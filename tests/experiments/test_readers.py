@@ -118,6 +118,16 @@ def test_the_rule_reads_the_fixtures_lesions_right(dataset_dir):
         assert KineticRule().probability_hcc(study) == float(rule == "hcc") == float(case.tumour_class == "hcc")
 
 
+def test_the_rule_reads_a_lesion_however_small(study):
+    """Two voxels of .045 ml: less than what counts as a lesion where lesions are looked for."""
+    label = np.zeros_like(study.label)
+    i, j, k = np.argwhere(study.label > 0).mean(axis=0).round().astype(int)
+    label[i : i + 2, j, k] = study.label.max()
+    small = dataclasses.replace(study, label=label)
+    assert kinetic_rule(*subject_curves(small)) == "hcc"
+    assert KineticRule().probability_hcc(small) == 1.0
+
+
 def test_the_rule_answers_without_the_phase_that_it_needs(study):
     image = study.image.copy()
     image[3] = 0

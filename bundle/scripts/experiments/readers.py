@@ -91,7 +91,8 @@ class KineticRule(Reader):
     def probability_hcc(self, study: Study) -> float:
         """1 or 0."""
         given = Prediction(tumour=(study.label > 0).astype(np.float32), regression=None, classification=None)
-        result, _ = analyse(study, given, model={}, body=body_mask(study.image))
+        # The lesions are given, however small.
+        result, _ = analyse(study, given, model={}, min_volume_ml=0.0, body=body_mask(study.image))
         return float(rule_of_study(result.lesions) == "hcc")
 
 

@@ -26,6 +26,11 @@ def test_an_unknown_arm_is_refused_with_the_known_ones(overlays):
         choose_arms(["one", "four"], folder=overlays)
 
 
+def test_an_unknown_arm_left_out_is_refused_too(overlays):
+    with pytest.raises(ConfigurationError, match="without: unknown arm 'tow'"):
+        choose_arms("all", without=["tow"], folder=overlays)
+
+
 def test_a_grid_of_no_arms_is_refused(overlays):
     with pytest.raises(ConfigurationError, match="no arm is left"):
         choose_arms("one", without=["one"], folder=overlays)

@@ -18,8 +18,8 @@ def test_a_folder_without_overlays_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a: [", "is no YAML"),
-        ("just words", "is no YAML"),
+        ("a: [", "broken overlay, not a YAML file"),
+        ("just words", "must be mappings"),
         ("batch_size: 2", "says no name"),
         ("arm: {tables: [ablation]}", "says no name"),
         ("arm: {name: X, tables: [ablations]}", r"\['ablations'\]. Use a list of segmentation, ablation"),

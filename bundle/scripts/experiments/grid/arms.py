@@ -6,9 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from ...domain.errors import ConfigurationError
+from ..overlay import about
 
 CONFIGS = Path(__file__).resolve().parents[3] / "configs"
 EXPERIMENTS = CONFIGS / "experiments"
@@ -53,6 +52,7 @@ def choose_arms(names: str | Sequence[str], *, without: Sequence[str] = (), fold
     """
     asked = [names] if isinstance(names, str) else list(names)
     require_known([name for name in asked if name != ALL], folder=folder)
+    require_known(without, where="without", folder=folder)
     known = _known(folder)
     wanted = [name for name in (known if ALL in asked else dict.fromkeys(asked)) if name not in without]
     if not wanted:
@@ -96,26 +96,18 @@ def read_arm(overlay: Path) -> Arm:
     Raises:
         ConfigurationError: it is no YAML mapping, or its ``arm`` names what there is not.
     """
-    try:
-        content = yaml.safe_load(overlay.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        msg = f"{overlay}: broken overlay, not a YAML file ({' '.join(str(error).split())}). Correct it"
-        raise ConfigurationError(msg) from error
-    about = content.get("arm", {}) if isinstance(content, dict) else None
-    if not isinstance(about, dict):
-        msg = f"{overlay}: broken overlay: it, and its key arm, must be mappings of keys to values"
-        raise ConfigurationError(msg)
-    bases = {name: CONFIGS / about[name] for name in ("train", "evaluate") if name in about}
+    said = about(overlay)
+    bases = {name: CONFIGS / said[name] for name in ("train", "evaluate") if name in said}
     for name, path in bases.items():
         if not path.is_file():
-            msg = f"{overlay}: broken overlay: arm.{name} is {about[name]!r}, and there is no such file in {CONFIGS}"
+            msg = f"{overlay}: broken overlay: arm.{name} is {said[name]!r}, and there is no such file in {CONFIGS}"
             raise ConfigurationError(msg)
     return Arm(
         overlay.stem,
         overlay,
-        after=about.get("after"),
-        dataset=about.get("dataset"),
-        estimated=bool(about.get("estimated", True)),
+        after=said.get("after"),
+        dataset=said.get("dataset"),
+        estimated=bool(said.get("estimated", True)),
         **bases,
     )
 

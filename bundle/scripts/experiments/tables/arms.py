@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ...domain.errors import ConfigurationError
+from ..overlay import about
 
 
 @dataclass(frozen=True)
@@ -68,12 +67,8 @@ def apart(arms: Mapping[str, Arm]) -> dict[str, str]:
 
 
 def _read_arm(path: Path, tables: tuple[str, ...]) -> Arm:
-    try:
-        entry = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("arm")
-    except (yaml.YAMLError, AttributeError) as error:
-        msg = f"{path}: is no YAML of keys and values ({str(error).splitlines()[0]})"
-        raise ConfigurationError(msg) from error
-    if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
+    entry = about(path)
+    if not isinstance(entry.get("name"), str):
         msg = f"{path}: says no name for the tables. Add the key arm with name and tables"
         raise ConfigurationError(msg)
     names = entry.get("tables") or []
