@@ -212,5 +212,29 @@ def test_a_kill_after_the_training_repeats_none_of_it(train, stand_in):
     assert stand_in.commands == [PLAN, TRAIN, PYTHON, PYTHON]
 
 
+def test_a_kill_before_the_end_leaves_no_preprocessed_data(train, stand_in, monkeypatch):
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("scripts.experiments.nnunet.training._clear", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train(resume=True)
+    out = train(resume=True)
+    assert sorted(path.name for path in (out / "nnunet").iterdir()) == ["facts.json", "results", "splits_final.json"]
+
+
+def test_a_kill_while_the_parts_are_noted_does_not_shut_the_folder(train, tmp_path):
+    (tmp_path / "out" / "nnunet").mkdir(parents=True)
+    (tmp_path / "out" / "nnunet" / ".12-34.splits_final.json").write_text("[")
+    assert (train(resume=True) / "model.pt").is_file()
+
+
+def test_weights_of_another_system_are_no_finished_training(train):
+    out = train(resume=True)
+    torch.save({"mean_curve": torch.zeros(4)}, out / "model.pt")
+    assert "checkpoint" in load_weights(train(resume=True) / "model.pt")
+
+
 def test_all_its_trainers_are_in_the_table():
     assert torch.tensor(sorted(TRAINERS)).tolist() == [1, 5, 10, 20, 50, 100, 250, 500, 750, 1000, 2000, 4000, 8000]

@@ -94,6 +94,7 @@ def train_nnunet(
     _require_one_training(program, parts, resume=is_on(resume))
     if _is_finished(output, model):
         logger.info("nothing left to do; give another --max_epochs and --output_dir to train longer")
+        _clear(program, model)
         return
     logger.info("seed %d: nnU-Net has no seeds, so this is a repetition rather than a replay", seed)
     if not _is_validated(model):
@@ -137,7 +138,7 @@ def _require_one_training(program: Program, parts: tuple[Sequence[Case], Sequenc
         ConfigurationError: they were trained on other cases, or the folder is not ours.
     """
     noted = program.work / SPLITS
-    if not noted.is_file() and program.work.is_dir() and any(program.work.iterdir()):
+    if not noted.is_file() and any(program.work.glob("[!.]*")):
         msg = f"{program.work} holds other things than a training of this command. Give another --output_dir"
         raise ConfigurationError(msg)
     if not resume and any(program.results.glob("*/*/fold_0/checkpoint_*.pth")):
@@ -159,7 +160,8 @@ def _is_finished(output: Path, model: Path) -> bool:
     weights, checkpoint = output / "model.pt", model / FINAL
     if not (weights.is_file() and checkpoint.is_file()):
         return False
-    return torch.equal(load_weights(weights)["checkpoint"], digest(checkpoint))
+    named = load_weights(weights).get("checkpoint")
+    return named is not None and torch.equal(named, digest(checkpoint))
 
 
 def _is_validated(model: Path) -> bool:
