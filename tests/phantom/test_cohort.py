@@ -3,6 +3,9 @@
 import csv
 import hashlib
 import json
+import multiprocessing
+import signal
+import time
 from pathlib import Path
 
 import nibabel as nib
@@ -10,7 +13,7 @@ import numpy as np
 import pytest
 
 from scripts.domain.errors import ConfigurationError
-from scripts.phantom.cohort import make_phantom, write_cohort, write_nifti
+from scripts.phantom.cohort import _end_quietly, make_phantom, write_cohort, write_nifti
 
 SHAPE = (48, 40, 10)
 
@@ -71,6 +74,29 @@ def cohort(tmp_path_factory):
     folder.mkdir()  # an empty folder is welcome
     write_cohort(6, 3, folder, split_sizes=[3, 1, 2], shape=SHAPE, workers=1)
     return folder
+
+
+def test_a_worker_dies_of_its_pools_signal_whatever_the_program_does_with_it():
+    """A handler that raises, as one that ends a server, would print a traceback for each worker."""
+
+    context = multiprocessing.get_context("fork")
+    ready = context.Event()
+
+    def work() -> None:
+        _end_quietly()
+        ready.set()
+        time.sleep(60)
+
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        worker = context.Process(target=work)
+        worker.start()
+        assert ready.wait(timeout=60)
+        worker.terminate()
+        worker.join(timeout=60)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert worker.exitcode == -signal.SIGTERM
 
 
 def test_same_seed_gives_the_same_bytes_with_any_number_of_workers(cohort, tmp_path):

@@ -6,6 +6,7 @@ import gzip
 import json
 import multiprocessing
 import os
+import signal
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -112,8 +113,14 @@ def _mapped(make: partial, assignments: list[Assignment], workers: int) -> Itera
         return
     # Forked workers share the imported libraries; a spawned one would import them all again.
     method = "fork" if "fork" in multiprocessing.get_all_start_methods() else None
-    with multiprocessing.get_context(method).Pool(min(workers, len(assignments))) as pool:
+    with multiprocessing.get_context(method).Pool(min(workers, len(assignments)), _end_quietly) as pool:
         yield from pool.imap_unordered(make, assignments)
+
+
+def _end_quietly() -> None:
+    """A worker ends when the pool says so, without a traceback, whatever handlers it got from the program around it."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _make_and_write(assignment: Assignment, *, seed: int, grid: Grid, dataset_dir: Path) -> tuple[Case, dict[str, Any]]:
