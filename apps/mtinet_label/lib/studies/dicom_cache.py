@@ -183,8 +183,10 @@ class StudyCache:
         """Of each study: when it was last opened, its UID, its bytes."""
         for record_file in self.folder.glob(f"*/{RECORD_FILE}"):
             with suppress(OSError, StudyError):  # forgotten by another server, or damaged
-                opened_at = record_file.stat().st_mtime
-                yield opened_at, record_file.parent.name, int(_read_record(record_file)["bytes"])
+                opened_at, folder = record_file.stat().st_mtime, record_file.parent
+                # Phases as they were acquired are written when somebody draws on one, after the record.
+                acquired = sum(file.stat().st_size for file in (folder / ACQUIRED_FOLDER).glob("*"))
+                yield opened_at, folder.name, int(_read_record(record_file)["bytes"]) + acquired
 
     def _add(
         self,

@@ -181,6 +181,20 @@ def test_the_study_that_was_not_opened_for_longest_goes_first(filled, written):
     assert sorted(folder.name for folder in filled.folder.iterdir()) == ["1.2.1", "1.2.3"]
 
 
+def test_phases_that_were_written_for_drawing_count_too(filled, written):
+    shutil.copytree(filled.folder / written.uid, filled.folder / "1.2.1")
+    for name in (written.uid, "1.2.1"):
+        os.utime(filled.folder / name / RECORD_FILE, (1000.0, 1000.0))
+    taken = sum(file.stat().st_size for file in filled.folder.rglob("*") if file.is_file())
+    filled.most_bytes = taken
+    filled.make_room(tuple)
+    assert len(list(filled.folder.iterdir())) == 2
+    (filled.folder / "1.2.1" / "acquired").mkdir()
+    (filled.folder / "1.2.1" / "acquired" / "phase.nii.gz").write_bytes(bytes(10**6))
+    filled.make_room(tuple)
+    assert len(list(filled.folder.iterdir())) == 1
+
+
 def test_two_servers_do_not_disturb_each_other(cache, dicom_study, written, read_series):
     def while_another_is_quicker():
         yield from read_series(written)
