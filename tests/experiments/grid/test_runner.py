@@ -17,6 +17,7 @@ from scripts.domain.errors import RunError
 from scripts.domain.folder_lock import FolderLock
 from scripts.experiments.grid import arms as arms_module
 from scripts.experiments.grid import runner as module
+from scripts.experiments.grid.arms import require_known
 from scripts.experiments.grid.run_folder import DONE, FAILED, RunFolder
 from scripts.experiments.grid.runner import run_grid
 from scripts.experiments.grid.task import DISK_FULL, REFUSED, Outcome, Task
@@ -337,10 +338,12 @@ def test_an_error_of_our_own_ends_with_a_lock_released(grid, ray, tmp_path):
     FolderLock(tmp_path / "out").release()
 
 
-def test_the_quick_grid_lies_over_the_grid():
+@pytest.mark.parametrize("name", ["grid_quick.yaml", "grid_small.yaml"])
+def test_the_smaller_grids_lie_over_the_grid(name):
     parser = ConfigParser()
-    parser.read_config([str(CONFIG), str(CONFIG.with_name("grid_quick.yaml"))])
+    parser.read_config([str(CONFIG), str(CONFIG.with_name(name))])
     known = yaml.safe_load(CONFIG.read_text()).keys()
-    own = yaml.safe_load(CONFIG.with_name("grid_quick.yaml").read_text()).keys()
-    assert own - known == {"+imports", "quick_dir", "initialize"}
+    own = yaml.safe_load(CONFIG.with_name(name).read_text()).keys()
+    assert own - known <= {"+imports", "quick_dir", "initialize"}
     assert parser["without"] == ["nnunet"]
+    require_known(parser["arm_overrides"])
