@@ -86,6 +86,6 @@ def test_the_released_weights_keep_what_is_promised():
     report = json.loads((BUNDLE / "docs" / "results" / "refinement.json").read_text())
     for key, name in (("model", "model.pt"), ("refiner", "refiner.pt")):
         assert report[key] == model_identity("", BUNDLE / "models" / name)["weights_sha256"]
-    assert report["subjects"] == 40
+    assert report["subjects"] == 184
     assert all(measure.get("holds", True) for measure in report["measures"].values())
     assert (BUNDLE / "models" / "refiner.pt").stat().st_size < 5_000_000
