@@ -185,10 +185,27 @@ def test_what_has_not_converged_does_not_count(grid, cohort, log):
     grid.write("unet", cohort(0.95, 0.1, 0.9, seed=2))
     grid.write("unet", cohort(0.95, 0.1, 0.9, seed=3), seed=1, log=log(step=0.02))
     table = filled(grid)
-    assert table.cells["unet", "dsc"].not_converged == ("validation score still changes by 0.020",)
+    assert table.cells["unet", "dsc"].not_converged == ("val_score still changes by 0.020",)
     assert not table.cells["unet", "dsc"].counts
     assert table.best(DSC) is None
     assert {comparison.verdict for comparison in table.comparisons} == {"not counted: not converged"}
+
+
+def test_each_number_is_judged_by_its_own_validation_score(grid, cohort, log):
+    """Of several tasks one may go on learning; a class that changes does not make the masks uncertain."""
+    settled, moving = log(), log(step=0.02)
+    steady = [
+        {**row, "val_dice": row["val_score"], "val_mae_ratio": changed["val_score"]}
+        for row, changed in zip(settled, moving, strict=True)
+    ]
+    grid.write("mti_net", cohort(0.8, 0.1, 0.9, seed=1), log=steady)
+    grid.write("unet", cohort(0.7, 0.1, 0.9, seed=2))
+    table = filled(grid)
+    assert table.cells["mti_net", "dsc"].counts
+    assert table.cells["mti_net", "mae"].not_converged == ("val_mae_ratio still changes by 0.020",)
+    verdicts = {comparison.column.key: comparison.counts for comparison in table.comparisons}
+    assert verdicts["dsc"]
+    assert not verdicts["mae"]
 
 
 def test_nothing_is_compared_with_a_reference_that_has_not_converged(grid, cohort, log):

@@ -48,6 +48,13 @@ def test_a_level_is_less_than_five_thousandths_in_the_last_fifth(log):
     assert why_not_converged(log) is None
 
 
+def test_another_score_is_looked_at_where_the_log_has_it():
+    log = [{**row, "val_dice": str(0.5 + 0.1 * number)} for number, row in enumerate(rows(*[0.8] * 10))]
+    assert why_not_converged(log) is None
+    assert why_not_converged(log, "val_dice") == "val_dice still changes by 0.200"
+    assert why_not_converged(log, "val_accuracy") is None
+
+
 def test_the_released_training_is_judged_by_its_own_log():
     """Epochs 3, 6, ... 18 of ``docs/results/training_log.csv``: .8401, .8328, .8445 at 12, 15, 18."""
     scores = [None] * 18

@@ -86,15 +86,15 @@ def test_runs_come_in_order_of_fold_and_seed(grid, row):
     assert [(run.fold, run.seed) for run in runs] == [(2, 0), (2, 1), (10, 0)]
     assert runs[0].label == "mti_net/fold2/seed0"
     assert runs[0].hardware == "Test CPU, 2 cores"
-    assert runs[0].not_converged is None
+    assert runs[0].not_converged() is None
 
 
 def test_what_is_fitted_at_once_has_no_score_to_level_off(grid, row):
     for arm in ("rule", "unet"):
         (grid.write(arm, [row("a")]) / "training_log.csv").unlink()
     runs = read_grid(grid.root, fitted_at_once=["rule"]).runs
-    assert runs["rule"][0].not_converged is None
-    assert runs["unet"][0].not_converged == "no validation score"
+    assert runs["rule"][0].not_converged() is None
+    assert runs["unet"][0].not_converged() == "no validation score"
 
 
 def together(grid):

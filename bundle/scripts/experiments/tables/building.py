@@ -13,7 +13,7 @@ from ...domain.errors import StudyError
 from ..grid.arms import EXPERIMENTS
 from . import files
 from .arms import Arm, apart, read_arms
-from .cells import Filled, fill, rows_of
+from .cells import VALUE, Filled, fill, rows_of
 from .confusion import Confusion, confusion_of
 from .costs import cost_of
 from .declaration import LIVER, TABLE_KEYS, TABLES
@@ -52,7 +52,7 @@ def build_tables(
     filled = [fill(table, arms, grid) for table in TABLES if len(rows_of(table, arms)) > 1]
     views = [view(each) for each in filled]
     shown = {key: arm for key, arm in arms.items() if grid.runs.get(key)}
-    warnings = list(_warnings(arms, grid))
+    warnings = list(_warnings(arms, grid, filled))
     figures, confusions = _figures(filled, shown, grid)
     examples = _examples(filled, grid, dataset_dir, warnings)
     costs = {name: cost_of(grid.runs[key]) for key, name in apart(shown).items()}
@@ -135,7 +135,7 @@ def _write_csv(
     files.write_lines(files.run_lines(_all(grid)), output / "runs.csv")
 
 
-def _warnings(arms: Mapping[str, Arm], grid: Grid) -> Iterable[str]:
+def _warnings(arms: Mapping[str, Arm], grid: Grid, filled: Sequence[Filled]) -> Iterable[str]:
     missing = [name for key, name in apart(arms).items() if key not in grid.runs]
     if missing:
         yield f"Missing, no finished run: {'; '.join(missing)}."
@@ -145,9 +145,10 @@ def _warnings(arms: Mapping[str, Arm], grid: Grid) -> Iterable[str]:
         yield f"Left out, as no overlay names them: {', '.join(unknown)}."
     for sentence in grid.left_out:
         yield f"Left out: {sentence}."
-    not_converged = sum(run.not_converged is not None for run in _all(grid))
+    numbers = [cell for each in filled for cell in each.cells.values() if cell.status == VALUE]
+    not_converged = sum(not cell.counts for cell in numbers)
     if not_converged:
-        yield f"{not_converged} of {len(_all(grid))} runs have not converged: their numbers do not count."
+        yield f"{not_converged} of {len(numbers)} numbers have not converged and do not count."
     sizes = sorted({str(run.cost["image_size"]) for run in _all(grid) if run.cost.get("image_size")})
     if len(sizes) > 1:
         yield f"The runs saw images of different sizes ({', '.join(sizes)} pixels): see the cost table."

@@ -180,7 +180,7 @@ def _cell_of_subjects(runs: Sequence[Run], column: Column) -> Cell:
         std_subjects=_std(values),
         interval=mean_interval(values),
         subjects=len(values),
-        **_spread(means),
+        **_spread(means, column),
     )
 
 
@@ -196,10 +196,10 @@ def _cell_of_runs(runs: Sequence[Run], column: Column) -> Cell:
     for run, value in means.items():
         folds[run.fold].append(value)
     mean = float(np.mean([np.mean(values) for values in folds.values()]))
-    return Cell(VALUE, mean=mean, interval=interval, **_spread(means))
+    return Cell(VALUE, mean=mean, interval=interval, **_spread(means, column))
 
 
-def _spread(means: Mapping[Run, float]) -> dict:
+def _spread(means: Mapping[Run, float], column: Column) -> dict:
     """What a cell says about its runs, from the mean of each."""
     folds = defaultdict(list)
     for run, mean in means.items():
@@ -211,7 +211,7 @@ def _spread(means: Mapping[Run, float]) -> dict:
         "folds": len(folds),
         "seeds": max(len(values) for values in folds.values()),
         "runs": len(means),
-        "not_converged": tuple(reason for run in means if (reason := run.not_converged)),
+        "not_converged": tuple(reason for run in means if (reason := run.not_converged(column.validation))),
     }
 
 

@@ -50,5 +50,5 @@ def confusion_of(runs: Sequence[Run]) -> Confusion | None:
         shares=shares,
         subjects=np.array([len(of_class) for of_class in right]),
         runs=len(runs),
-        converged=all(run.not_converged is None for run in runs),
+        converged=all(run.not_converged(ACCURACY.validation) is None for run in runs),
     )

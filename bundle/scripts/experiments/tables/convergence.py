@@ -1,4 +1,4 @@
-"""Whether a run's validation score has levelled off, without which its cell does not count."""
+"""Whether the validation score of a cell has levelled off, without which it does not count."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 LAST_PART = 0.2
 """Of the epochs."""
 
+SCORE = "val_score"
+"""Column of ``training_log.csv`` by which weights are chosen: of several tasks, the mean of theirs."""
+
 LARGEST_CHANGE = 0.005
 """Of the validation score, within that part."""
 
@@ -14,19 +17,21 @@ FEWEST_EPOCHS = 5
 """Below this the last fifth is not one whole epoch."""
 
 
-def why_not_converged(log: Sequence[Mapping[str, str]]) -> str | None:
+def why_not_converged(log: Sequence[Mapping[str, str]], score: str = SCORE) -> str | None:
     """Judge a training log.
 
     The score has levelled off where all validations of the last fifth of the epochs, and the one that it started from,
     lie within less than .005: neither a rise nor a swing.
 
     Args:
-        log: the rows of ``training_log.csv``; ``val_score`` is empty in epochs that were not validated.
+        log: the rows of ``training_log.csv``; scores are empty in epochs that were not validated.
+        score: the column that is looked at; where the log has no such score, ``val_score``.
 
     Returns:
         None where it has levelled off, else the reason why it does not count.
     """
-    scores = [(int(row["epoch"]), float(row["val_score"])) for row in log if row.get("val_score")]
+    column = score if any(row.get(score) for row in log) else SCORE
+    scores = [(int(row["epoch"]), float(row[column])) for row in log if row.get(column)]
     if not scores:
         return "no validation score"
     epochs = max(int(row["epoch"]) for row in log)
@@ -41,4 +46,4 @@ def why_not_converged(log: Sequence[Mapping[str, str]]) -> str | None:
     change = max(looked_at) - min(looked_at)
     if change < LARGEST_CHANGE:
         return None
-    return f"validation score still changes by {change:.3f}"
+    return f"{column} still changes by {change:.3f}"

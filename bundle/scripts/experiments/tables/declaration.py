@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...domain.phases import PHASES
+from .convergence import SCORE
 
 Row = Mapping[str, str]
 """A row of ``per_subject.csv`` or ``training_log.csv``, as text; what is unknown is empty."""
@@ -36,6 +37,7 @@ class Column:
         scale: from the file's unit to the table's.
         digits: after the decimal point.
         test: ``AMOUNT``, ``SHARE``, or None for no test.
+        validation: column of ``training_log.csv`` that tells whether this metric has levelled off.
     """
 
     key: str
@@ -46,6 +48,7 @@ class Column:
     scale: float = 1.0
     digits: int = 2
     test: str | None = None
+    validation: str = SCORE
 
 
 @dataclass(frozen=True)
@@ -107,12 +110,28 @@ def curve_error(row: Row, *, raw: bool = True) -> float | None:
     return float(np.abs(said - true).mean()) * (float(row["scale"]) if raw else 1.0)
 
 
-DSC = Column("dsc", "DSC, %", True, column_of("dice"), scale=100.0, test=AMOUNT)
-IOU = Column("iou", "IoU, %", True, column_of("iou"), scale=100.0)
-MAE = Column("mae", "MAE, raw units", False, curve_error, test=AMOUNT)
-MAE_RATIO = Column("mae_ratio", "MAE over that of the training mean", False, metric="mae_ratio_true_slices", digits=3)
+_DICE, _MAE_RATIO = "val_dice", "val_mae_ratio"
+
+DSC = Column("dsc", "DSC, %", True, column_of("dice"), scale=100.0, test=AMOUNT, validation=_DICE)
+IOU = Column("iou", "IoU, %", True, column_of("iou"), scale=100.0, validation=_DICE)
+MAE = Column("mae", "MAE, raw units", False, curve_error, test=AMOUNT, validation=_MAE_RATIO)
+MAE_RATIO = Column(
+    "mae_ratio",
+    "MAE over that of the training mean",
+    False,
+    metric="mae_ratio_true_slices",
+    digits=3,
+    validation=_MAE_RATIO,
+)
 ACCURACY = Column(
-    "accuracy", "Accuracy, %", True, column_of("correct_on_true_slices"), scale=100.0, digits=1, test=SHARE
+    "accuracy",
+    "Accuracy, %",
+    True,
+    column_of("correct_on_true_slices"),
+    scale=100.0,
+    digits=1,
+    test=SHARE,
+    validation="val_accuracy",
 )
 
 _FAMILY_OF_IMAGE_NETWORKS = ("vgg16", "resnet50", "densenet121", "googlenet")

@@ -14,7 +14,7 @@ from ...domain.classes import CLASSES
 from ...results.figures import CLASS_NAMES, INK, MUTED
 from .cells import MISSING, NO_SUCH_TASK, VALUE, Cell, Filled
 from .confusion import Confusion
-from .convergence import LAST_PART
+from .convergence import LAST_PART, SCORE
 from .declaration import Column
 from .runs import Run
 
@@ -104,7 +104,7 @@ def draw_training(runs: Mapping[str, Sequence[Run]]) -> Figure | None:
         return None
     figure, panels = _panels(len(scored), width=2.3, height=1.95)
     for axes, (name, curves) in zip(panels, scored.items(), strict=True):
-        reasons = [run.not_converged for run in runs[name]]
+        reasons = [run.not_converged() for run in runs[name]]
         last = max(epoch for curve in curves for epoch, _ in curve)
         axes.axvspan((1.0 - LAST_PART) * last, last, color="#EEF2F5", linewidth=0)
         for curve in curves:
@@ -120,7 +120,7 @@ def draw_training(runs: Mapping[str, Sequence[Run]]) -> Figure | None:
 
 
 def _curve(run: Run) -> list[tuple[int, float]]:
-    return [(int(row["epoch"]), float(row["val_score"])) for row in run.log if row.get("val_score")]
+    return [(int(row["epoch"]), float(row[SCORE])) for row in run.log if row.get(SCORE)]
 
 
 def _panels(count: int, *, width: float, height: float) -> tuple[Figure, list[Axes]]:

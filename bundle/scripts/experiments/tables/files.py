@@ -115,8 +115,8 @@ def run_lines(runs: Iterable[Run]) -> list[dict[str, Any]]:
             "arm": run.arm,
             "fold": run.fold,
             "seed": run.seed,
-            "converged": run.not_converged is None,
-            "why_not_converged": run.not_converged or "",
+            "converged": run.not_converged() is None,
+            "why_not_converged": run.not_converged() or "",
             "hardware": run.hardware,
             **{key: run.provenance.get(key, "") for key in PROVENANCE},
         }

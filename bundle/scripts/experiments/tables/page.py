@@ -29,8 +29,9 @@ METHODS = (
     "one run. p is two-sided; Holm's correction is over all tests of a table.",
     "Effect sizes: Cohen's d of the paired differences and the matched rank-biserial correlation; for right "
     "answers the risk difference and the matched odds ratio.",
-    "A number counts only where the validation score of all its runs changed by less than .005 in the last fifth "
-    'of their epochs. Others say "not converged", are never called best, and their comparisons are not counted.',
+    "A number counts only where its validation score (val_dice for DSC and IoU, val_mae_ratio for MAE, val_accuracy "
+    "for the accuracy, val_score for others) changed by less than .005 in the last fifth of the epochs of all its "
+    'runs. Others say "not converged", are never called best, and their comparisons are not counted.',
     'The column "reported, private data" holds what the paper printed. Its data cannot be had: those numbers are '
     "shown beside ours, never compared with them.",
     "Convexity: mean IoU cannot be below D / (2 - D) for the mean Dice D over the same cases (Jensen).",

@@ -13,7 +13,7 @@ from typing import Any
 
 from ...domain.errors import DatasetError
 from ...domain.phases import PHASES
-from .convergence import why_not_converged
+from .convergence import SCORE, why_not_converged
 from .declaration import Row
 
 RUNS_FOLDER = "runs"
@@ -68,10 +68,13 @@ class Run:
         gpus = machine.get("gpus") or []
         return ", ".join([str(machine.get("processor", "?")), f"{machine.get('cores', '?')} cores", *map(str, gpus)])
 
-    @property
-    def not_converged(self) -> str | None:
-        """Why the run does not count, or None."""
-        return why_not_converged(self.log) if self.by_epochs else None
+    def not_converged(self, score: str = SCORE) -> str | None:
+        """Why what a validation score stands for does not count, or None.
+
+        Args:
+            score: column of ``training_log.csv``.
+        """
+        return why_not_converged(self.log, score) if self.by_epochs else None
 
 
 @dataclass(frozen=True, eq=False)
