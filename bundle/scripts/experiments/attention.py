@@ -91,10 +91,11 @@ def measure_attention(
     require_image_size(network, image_size, ckpt_path)
     with_lesion = [case for case in cases if case.tumour_class != NO_LESION]
     network.to(device).eval()
+    subjects = SubjectSlices(with_lesion, size=image_size)
     found = [
         attention
-        for case in tqdm(with_lesion, desc="attention", unit="study")
-        if (attention := attend(network, SubjectSlices([case], size=image_size)[0], device)) is not None
+        for index in tqdm(range(len(subjects)), desc="attention", unit="study")
+        if (attention := attend(network, subjects[index], device)) is not None
     ]
     if not found:
         msg = f"none of the {len(cases)} cases has a lesion in its label, so none is right or wrong. Give another split"
