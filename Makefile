@@ -16,7 +16,7 @@ test: .venv/dev.done  ## all tests that need no GPU, at most 20 minutes on 2 cor
 	OMP_NUM_THREADS=1 $(PY) -m pytest -m "not gpu" --ignore=tests/apps -n 2 --dist loadfile $(ARGS)
 
 test-app: .venv/dev.done ohif  ## the annotation server with its real parts: Orthanc, OHIF in Chromium, MONAI Label's client
-	MTINET_REQUIRE_BROWSER=1 MTINET_REQUIRE_DICOM_TOOLS=1 $(PY) -m pytest -m "not gpu" tests/apps $(ARGS)
+	MTINET_REQUIRE_BROWSER=1 MTINET_REQUIRE_DICOM_TOOLS=1 $(PY) -m pytest -m "not gpu" tests/apps -n 2 --dist loadfile $(ARGS)
 
 screenshots: .venv/dev.done ohif  ## the pictures of the viewer in apps/mtinet_label/docs, taken anew by its tests
 	MTINET_REQUIRE_BROWSER=1 MTINET_SCREENSHOTS=apps/mtinet_label/docs $(PY) -m pytest tests/apps/mtinet_label/viewer/test_viewer_browser.py $(ARGS)
