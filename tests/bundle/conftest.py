@@ -41,7 +41,12 @@ sys.argv[:] = ["monai.bundle", *arguments]
 os.chdir(folder)
 for stream, path in ((1, stdout), (2, stderr)):
     os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), stream)
-runpy.run_module("monai.bundle", run_name="__main__", alter_sys=True)
+try:
+    runpy.run_module("monai.bundle", run_name="__main__", alter_sys=True)
+except Exception:
+    # A process of multiprocessing prints a traceback of its own where the interpreter would ask the hook.
+    sys.excepthook(*sys.exc_info())
+    sys.exit(1)
 """
 
 

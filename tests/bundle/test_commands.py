@@ -91,6 +91,19 @@ def test_training_lists_all_faults_of_a_dataset(bundle, short, nothing_written, 
         assert words in finished.stderr
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("loss_def#segmentation", "focal", ("one of", "dice_bce", "'focal'")),
+        ("adversarial", "maybe", ("'maybe'", "true", "false")),
+        ("batch_norm_momentum", 2, ("batch_norm_momentum 2", "above 0 and below 1")),
+    ],
+)
+def test_a_wrong_value_of_a_config_is_refused(key, value, words, bundle, short, nothing_written, cohort):
+    settings = short | {"dataset_dir": cohort, "output_dir": nothing_written, key: value}
+    assert_refused(bundle.run("training", "train.yaml", settings), *words)
+
+
 def test_an_unknown_split_is_refused(bundle, narrow, nothing_written, cohort):
     overrides = {"dataset_dir": cohort, "output_dir": nothing_written, "split": "validation"}
     assert_refused(bundle.run("evaluating", "evaluate.yaml", narrow | overrides), "'validation'", "train, val, test")

@@ -2,10 +2,11 @@
 
 import errno
 import os
+import sys
 
 import pytest
 
-from scripts.domain.entry import entry_point
+from scripts.domain.entry import entry_point, show_config_errors_in_one_line
 from scripts.domain.errors import ConfigurationError
 
 
@@ -51,3 +52,31 @@ def test_result_and_name_are_kept():
 
     assert add(1, b=2) == 3
     assert add.__name__ == "add"
+
+
+@pytest.fixture
+def hook(monkeypatch):
+    """The hook for what ends a program, and what it leaves to the one before it."""
+    left = []
+    monkeypatch.setattr(sys, "excepthook", lambda _kind, error, _traceback: left.append(error))
+    show_config_errors_in_one_line()
+    return sys.excepthook, left
+
+
+def test_own_error_below_those_of_a_config_is_one_line(hook, capsys):
+    show, left = hook
+    own, wrapped = ConfigurationError("loss 'x' is unknown"), RuntimeError("Failed to instantiate")
+    wrapped.__cause__ = RuntimeError("Failed to evaluate")
+    wrapped.__cause__.__cause__ = own
+    show(RuntimeError, wrapped, None)
+    assert capsys.readouterr().err == "error: loss 'x' is unknown\n"
+    assert not left
+
+
+def test_an_error_that_is_no_cause_of_the_end_keeps_its_traceback(hook, capsys):
+    show, left = hook
+    error = ZeroDivisionError()
+    error.__context__ = ConfigurationError("dealt with")
+    show(ZeroDivisionError, error, None)
+    assert capsys.readouterr().err == ""
+    assert left == [error]

@@ -1,10 +1,12 @@
-"""Turns errors of the project and of a disk into one line, for the functions that a config's run id calls."""
+"""Turns errors of the project and of a disk into one line, for configs and the functions that their run ids call."""
 
 from __future__ import annotations
 
 import errno
 import functools
+import sys
 from collections.abc import Callable
+from types import TracebackType
 from typing import ParamSpec, TypeVar
 
 from .errors import MTINetError
@@ -36,3 +38,23 @@ def entry_point(function: Callable[P, R]) -> Callable[P, R]:
             raise SystemExit(msg) from error
 
     return called
+
+
+def show_config_errors_in_one_line() -> None:
+    """Let an ``MTINetError`` that ends the program be one line, whatever was raised from it on the way.
+
+    For what a config builds before any entry point is called: ``monai.bundle`` buries such an error in a traceback that
+    ends with the name of the component.
+    """
+    usual = sys.excepthook
+
+    def hook(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, MTINetError):
+            cause = cause.__cause__
+        if cause is None:
+            usual(kind, error, traceback)
+        else:
+            sys.stderr.write(f"error: {cause}\n")
+
+    sys.excepthook = hook

@@ -21,5 +21,5 @@ def is_on(value: bool | str) -> bool:
     try:
         return _WORDS[str(value).strip().lower()]
     except KeyError:
-        msg = f"{value!r} is neither true nor false"
+        msg = f"{value!r} is neither true nor false, as the value of a switch must be"
         raise ConfigurationError(msg) from None

@@ -22,7 +22,6 @@ import socket
 import subprocess
 import sys
 import time
-import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -194,7 +193,7 @@ def _exit_code_of(module: str, arguments: Sequence[str]) -> int:
     except SystemExit as ended:
         code = ended.code
     except BaseException:
-        traceback.print_exc()
+        sys.excepthook(*sys.exc_info())  # as the interpreter would at its end
         code = 1
     if not isinstance(code, int | None):
         print(code, file=sys.stderr)
