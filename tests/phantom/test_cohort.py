@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from scripts.domain.errors import ConfigurationError
-from scripts.phantom.cohort import _end_quietly, make_phantom, write_cohort, write_nifti
+from scripts.phantom.cohort import _end_quietly, make_phantom, write_cohort
 
 SHAPE = (48, 40, 10)
 
@@ -135,12 +135,3 @@ def test_truth_names_every_case(cohort):
     assert truth["seed"] == 3
     for row in rows:
         assert bool(truth["subjects"][row["case"]]["lesions"]) == (row["class"] != "none")
-
-
-def test_nifti_header_holds_no_time_and_no_name(tmp_path):
-    for name in ("a.nii.gz", "b.nii.gz"):
-        write_nifti(np.zeros((3, 2, 4), np.int16), np.eye(4), tmp_path / name)
-    packed = (tmp_path / "a.nii.gz").read_bytes()
-    assert packed == (tmp_path / "b.nii.gz").read_bytes()
-    assert packed[3] == 0  # RFC 1952: no flags, so no file name
-    assert packed[4:8] == bytes(4)  # no modification time

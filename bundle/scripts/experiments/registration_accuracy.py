@@ -27,11 +27,12 @@ from ..engines.evaluation import Scorer
 from ..engines.inferer import StudyInferer
 from ..engines.study_evaluator import ReadAhead, StudyDataset, StudyEvaluator
 from ..engines.workflows import analyse_studies
-from ..phantom.cohort import SHAPE, write_nifti
+from ..phantom.cohort import SHAPE
 from ..phantom.grid import Grid, abdominal_grid
 from ..phantom.subject import VERSION, PhantomStudy, make_study
 from ..results.statistics import bootstrap_interval
 from ..studies.case import Case, mask_file_name, phase_file_name, phase_files
+from ..studies.nifti_writing import write_nifti
 from ..studies.registration import register
 
 LIMITS = {"deformable_residual_mm": (0.0, 1.0), "registered_minus_still_dice": (-0.02, 1.0)}

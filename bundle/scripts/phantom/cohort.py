@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import multiprocessing
 import os
@@ -12,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 from tqdm import tqdm
 
@@ -23,6 +21,7 @@ from ..studies.case import LIVER_FOLDER, Case, images_folder, labels_folder, mas
 from ..studies.layout import write_dataset_json, write_subjects
 from .assignment import Assignment, assign
 from .grid import Grid, abdominal_grid
+from .seeded_file import write_seeded
 from .subject import VERSION, PhantomStudy, make_study
 
 SHAPE = (256, 256, 32)
@@ -141,14 +140,6 @@ def _make_and_write(assignment: Assignment, *, seed: int, grid: Grid, dataset_di
 def _write_study(study: PhantomStudy, assignment: Assignment, dataset_dir: Path) -> None:
     images, labels = images_folder(assignment.split), labels_folder(assignment.split)
     for phase, volume in enumerate(study.image):
-        write_nifti(volume, study.affine, dataset_dir / images / phase_file_name(assignment.case, phase))
-    write_nifti(study.label, study.affine, dataset_dir / labels / mask_file_name(assignment.case))
-    write_nifti(study.liver, study.affine, dataset_dir / LIVER_FOLDER / mask_file_name(assignment.case))
-
-
-def write_nifti(volume: np.ndarray, affine: np.ndarray, path: Path) -> None:
-    """Write a gzipped NIfTI whose bytes depend on nothing but the volume: no time, no name in the header."""
-    image = nib.Nifti1Image(volume, affine)
-    image.header.set_xyzt_units("mm", "sec")
-    with path.open("wb") as file, gzip.GzipFile("", "wb", compresslevel=1, fileobj=file, mtime=0) as packed:
-        packed.write(image.to_bytes())
+        write_seeded(volume, study.affine, dataset_dir / images / phase_file_name(assignment.case, phase))
+    write_seeded(study.label, study.affine, dataset_dir / labels / mask_file_name(assignment.case))
+    write_seeded(study.liver, study.affine, dataset_dir / LIVER_FOLDER / mask_file_name(assignment.case))

@@ -13,8 +13,8 @@ from torch.utils.data import DataLoader
 
 from ..domain.entry import entry_point
 from ..domain.writing import replace_when_written
-from ..phantom.cohort import write_nifti
 from ..results.metrics import Metrics
+from ..studies.nifti_writing import write_nifti
 from .chest_classes import CLASSES, LESIONS
 from .chest_dataset import ChestArrays, ChestSubjects
 from .chest_layout import BOX, ChestCase, read_chest

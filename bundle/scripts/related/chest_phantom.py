@@ -12,7 +12,7 @@ from tqdm import tqdm
 from ..domain.entry import entry_point
 from ..domain.errors import ConfigurationError
 from ..domain.writing import folder_when_written, require_empty
-from ..phantom.cohort import write_nifti
+from ..phantom.seeded_file import write_seeded
 from ..studies.case import mask_file_name
 from ..studies.subjects_table import FOLDS
 from .chest_classes import CLASSES, NORMAL
@@ -88,7 +88,7 @@ def _make(
     subject = make_subject(np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(index,))), kind, grid)
     files = [root / folder / mask_file_name(name) for folder in (IMAGES, LESION_MASKS)]
     for volume, file in zip((subject.image, subject.lesions), files, strict=True):
-        write_nifti(volume, grid.affine, file)
+        write_seeded(volume, grid.affine, file)
     boxes = tuple(LesionBox(z, lesion, kind, box) for z, lesion, box in boxes_of(subject.lesions))
     with_lesion = {each.slice_index for each in boxes}
     slice_classes = tuple(kind if z in with_lesion else NORMAL for z in range(grid.shape[2]))

@@ -23,7 +23,7 @@ def scored_part(cases: Iterable[Case | ChestCase], split: str | None, fold: int 
     """The cases that a run is scored on: a split, else the held-out fold, else all.
 
     Raises:
-        DatasetError: none.
+        DatasetError: there is no such case.
     """
     return validation_part(cases, fold) if split is None and fold is not None else select(cases, split=split)
 
