@@ -1,4 +1,4 @@
-"""The commands `tables`, `detectable` and `attention` as users type them."""
+"""The commands `tables`, `publish`, `detectable` and `attention` as users type them."""
 
 from __future__ import annotations
 
@@ -49,6 +49,15 @@ def test_tables_of_a_real_run(bundle, scored, cohort, tmp_path):
     assert "not converged (only 1 epoch)" in text
     assert "| UNet | missing | 77.34 |" in text
     assert re.search(r"\| MTI-Net \| \d+\.\d\d", text)
+
+
+def test_a_real_run_is_published(bundle, scored, tmp_path):
+    finished = bundle.run("publish", "tables.yaml", {"grid_dir": scored, "output_dir": tmp_path / "out"})
+    assert finished.code == 0, finished.stderr
+    assert "| MTI-Net |" in (tmp_path / "out/tables/tables.md").read_text()
+    published = {path.name for path in (tmp_path / "out/runs/mti_net/fold0/seed0").iterdir()}
+    assert {"per_subject.csv", "provenance.json", "training_log.csv"} <= published
+    assert "model.pt" not in published
 
 
 def test_detectable_by_a_real_evaluation(bundle, scored, tmp_path):

@@ -173,7 +173,9 @@ _SCORED_ON = {"test": "the test split", "fold": "the held-out folds"}
 
 
 def _listed(numbers: Iterable[int]) -> str:
-    return ", ".join(map(str, sorted(set(numbers))))
+    """How many, and which."""
+    distinct = sorted(set(numbers))
+    return f"{len(distinct)} ({', '.join(map(str, distinct))})"
 
 
 def _all(grid: Grid) -> list[Run]:
