@@ -20,6 +20,7 @@ def grid_dir(module_grid, cohort):
         (folder / "model.pt").write_bytes(b"weights")
         (folder / "subject").mkdir()
         (folder / "subject" / "mask.nii.gz").write_bytes(b"mask")
+        (folder / "subject" / "report.html").write_bytes(b"report")
     return module_grid.root
 
 
@@ -58,9 +59,10 @@ def test_the_same_tables_can_be_built_from_what_is_published(published, tmp_path
     assert files_of(tmp_path)
 
 
-def test_weights_and_pictures_stay(published):
+def test_weights_and_reports_stay_but_masks_come(published):
     names = {path.name for path in (published / "runs").rglob("*.*")}
-    assert names == set(PUBLISHED) - {"summary.json"}
+    assert names == set(PUBLISHED) - {"summary.json"} | {"mask.nii.gz"}
+    assert (published / "runs/unet/fold0/seed0/subject/mask.nii.gz").read_bytes() == b"mask"
 
 
 def test_paths_below_the_working_directory_become_relative(published):

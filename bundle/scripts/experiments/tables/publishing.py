@@ -8,6 +8,7 @@ from pathlib import Path
 from ...domain.entry import entry_point
 from ...domain.errors import ConfigurationError
 from ...domain.writing import replace_when_written
+from ...results.writing import MASK_FILE
 from .building import TITLE, build_tables
 from .runs import RUNS_FOLDER, read_grid
 
@@ -27,8 +28,8 @@ PUBLISHED = (
 def publish(grid_dir: str, output_dir: str, *, dataset_dir: str | None = None, title: str = TITLE) -> None:
     """Write the tables to ``output_dir/tables`` and the numbers of every finished run to ``output_dir/runs``.
 
-    The output is itself a ``grid_dir``, from which the same tables can be built again, without Fig. 3. Paths below the
-    working directory become relative.
+    The output is itself a ``grid_dir``, from which the same tables can be built again. The masks that the runs kept are
+    there for Fig. 3. Paths below the working directory become relative.
 
     Args:
         grid_dir: the output folder of the grid.
@@ -60,3 +61,6 @@ def _publish_run(folder: Path, output: Path) -> None:
         if (folder / name).is_file():
             with replace_when_written(output / name) as aside:
                 aside.write_text((folder / name).read_text(encoding="utf-8").replace(here, ""), encoding="utf-8")
+    for mask in folder.glob(f"*/{MASK_FILE}"):
+        with replace_when_written(output / mask.relative_to(folder)) as aside:
+            aside.write_bytes(mask.read_bytes())
