@@ -60,6 +60,14 @@ def test_it_sees_its_own_folders_and_nothing_of_this_environment(program, stand_
         assert told[f"nnUNet_{name}"] == str(tmp_path / "out" / "nnunet" / name)
 
 
+def test_it_finds_our_trainer_and_the_users(program, stand_in, monkeypatch, tmp_path):
+    monkeypatch.setenv("nnUNet_extTrainer", "/of/the/user")
+    program().run(PYTHON, tmp_path / "facts.json")
+    ours, theirs = stand_in.calls[0]["environment"]["nnUNet_extTrainer"].split(os.pathsep)
+    assert (Path(ours) / "nnUNetTrainer_smallGrid.py").is_file()
+    assert theirs == "/of/the/user"
+
+
 @pytest.mark.parametrize(("workers", "augmenting"), [(1, "0"), (2, "0"), (6, "6")])
 def test_few_cores_augment_in_the_training_itself(program, stand_in, tmp_path, workers, augmenting):
     program(workers=workers).run(PYTHON, tmp_path / "facts.json")

@@ -27,6 +27,7 @@ FEW_CORES = 2
 
 _GUARD = "scripts.experiments.nnunet.guard"
 _BUNDLE = Path(__file__).resolve().parents[3]
+_TRAINERS = Path(__file__).resolve().parent / "trainers"
 
 _OF_THIS_ENVIRONMENT = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
 
@@ -109,6 +110,7 @@ class Program:
             "nnUNet_results": str(self.results),
             # While it plans, nnU-Net takes the same number for one of threads, of which there must be one.
             "nnUNet_n_proc_DA": "1" if planning and asked == "0" else asked,
+            "nnUNet_extTrainer": os.pathsep.join(filter(None, (str(_TRAINERS), inherited.get("nnUNet_extTrainer")))),
             "nnUNet_def_n_proc": inherited.get("nnUNet_def_n_proc", str(self.workers)),
             "PYTHONUNBUFFERED": "1",
         }
