@@ -35,6 +35,14 @@ class OneChannel(OneConvolution):
         return (torch.zeros(1, 1, size, size),)
 
 
+class OneAttention(OneConvolution):
+    """Of every pixel to every pixel."""
+
+    def forward(self, image):
+        pixels = image.flatten(2).transpose(1, 2).unsqueeze(1).contiguous()
+        return nn.functional.scaled_dot_product_attention(pixels, pixels, pixels)
+
+
 class Refuses(OneConvolution):
     """Takes no image at all."""
 
@@ -51,6 +59,7 @@ class NoNetwork(nn.Module):
     [
         (OneConvolution, 4 * 5 * 9, 2 * 4 * 5 * 9 * 32 * 32 / 1e9),
         (OneChannel, 5 * 9, 2 * 5 * 9 * 32 * 32 / 1e9),
+        (OneAttention, 4 * 5 * 9, 2 * (2 * 1024 * 1024 * 4) / 1e9),
         (Refuses, 4 * 5 * 9, None),
         (NoNetwork, 0, 0.0),
     ],
