@@ -146,7 +146,7 @@ def test_every_file_of_a_grid(whole):
     assert {(line["commit"], line["hardware"]) for line in runs} == {("abc123", "Test CPU, 2 cores")}
     (unet,) = (line for line in lines(whole / "comparisons.csv") if line["arm"] == "UNet")
     assert unet["verdict"] == "worse"
-    assert (unet["reference"], unet["subjects"], unet["test"]) == ("MTI-Net", "24", "Wilcoxon signed-rank")
+    assert (unet["against"], unet["subjects"], unet["test"]) == ("MTI-Net", "24", "Wilcoxon signed-rank")
 
 
 def test_the_page_is_whole_and_opens_offline(whole):

@@ -174,6 +174,18 @@ def test_only_folds_that_both_have_are_compared(grid, row):
     assert dsc.paired.difference == pytest.approx(-10.0)
 
 
+def test_what_a_paper_compares_beside_its_reference_is_tested_in_the_same_family(grid, cohort):
+    table = Table("x", "", ("unet", "transunet"), (DSC,), further=(("unet", "transunet"), ("unet", "not_here")))
+    arms = {key: Arm(key, name, ("x",)) for key, name in (("mti_net", "A"), ("unet", "B"), ("transunet", "C"))}
+    for seed, (key, dice) in enumerate([("mti_net", 0.8), ("unet", 0.75), ("transunet", 0.7)]):
+        grid.write(key, cohort(dice, 0.1, 0.9, seed=seed))
+    compared = filled(grid, table, arms).comparisons
+    assert [(each.arm, each.against) for each in compared] == [("B", "A"), ("C", "A"), ("B", "C")]
+    assert compared[2].paired.difference == pytest.approx(compared[0].paired.difference - compared[1].paired.difference)
+    assert [each.p_holm for each in compared] == pytest.approx(holm([each.paired.p for each in compared]))
+    assert compared[2].verdict == "better"
+
+
 def test_systems_without_a_common_fold_are_not_compared(grid, row):
     grid.write("mti_net", [row("a")], fold=0)
     grid.write("unet", [row("a")], fold=1)
@@ -185,7 +197,7 @@ def test_what_has_not_converged_does_not_count(grid, cohort, log):
     grid.write("unet", cohort(0.95, 0.1, 0.9, seed=2))
     grid.write("unet", cohort(0.95, 0.1, 0.9, seed=3), seed=1, log=log(step=0.02))
     table = filled(grid)
-    assert table.cells["unet", "dsc"].not_converged == ("val_score still changes by 0.020",)
+    assert table.cells["unet", "dsc"].not_converged[0].reason == "val_score still changes by 0.020"
     assert not table.cells["unet", "dsc"].counts
     assert table.best(DSC) is None
     assert {comparison.verdict for comparison in table.comparisons} == {"not counted: not converged"}
@@ -202,7 +214,7 @@ def test_each_number_is_judged_by_its_own_validation_score(grid, cohort, log):
     grid.write("unet", cohort(0.7, 0.1, 0.9, seed=2))
     table = filled(grid)
     assert table.cells["mti_net", "dsc"].counts
-    assert table.cells["mti_net", "mae"].not_converged == ("val_mae_ratio still changes by 0.020",)
+    assert table.cells["mti_net", "mae"].not_converged[0].reason == "val_mae_ratio still changes by 0.020"
     verdicts = {comparison.column.key: comparison.counts for comparison in table.comparisons}
     assert verdicts["dsc"]
     assert not verdicts["mae"]

@@ -33,7 +33,7 @@ def rows(*scores):
     ],
 )
 def test_what_does_not_count_says_why(log, reason):
-    assert reason in why_not_converged(log)
+    assert reason in why_not_converged(log).reason
 
 
 @pytest.mark.parametrize(
@@ -51,8 +51,13 @@ def test_a_level_is_less_than_five_thousandths_in_the_last_fifth(log):
 def test_another_score_is_looked_at_where_the_log_has_it():
     log = [{**row, "val_dice": str(0.5 + 0.1 * number)} for number, row in enumerate(rows(*[0.8] * 10))]
     assert why_not_converged(log) is None
-    assert why_not_converged(log, "val_dice") == "val_dice still changes by 0.200"
+    assert why_not_converged(log, "val_dice").reason == "val_dice still changes by 0.200"
     assert why_not_converged(log, "val_accuracy") is None
+
+
+def test_the_worse_is_the_larger():
+    slight, strong, unknown = (why_not_converged(log) for log in (rows(*[0.8] * 9, 0.81), rows(*[0.1] * 9, 10.1), []))
+    assert slight < strong < unknown
 
 
 def test_the_released_training_is_judged_by_its_own_log():
@@ -61,4 +66,4 @@ def test_the_released_training_is_judged_by_its_own_log():
     for epoch, score in zip(range(3, 19, 3), (0.7744, 0.7994, 0.8269, 0.8402, 0.8328, 0.8445), strict=True):
         scores[epoch - 1] = score
     # The last fifth begins after epoch 14.4, so 12 is what it started from.
-    assert "0.012" in why_not_converged(rows(*scores))
+    assert "0.012" in why_not_converged(rows(*scores)).reason

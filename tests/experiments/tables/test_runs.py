@@ -94,7 +94,7 @@ def test_what_is_fitted_at_once_has_no_score_to_level_off(grid, row):
         (grid.write(arm, [row("a")]) / "training_log.csv").unlink()
     runs = read_grid(grid.root, fitted_at_once=["rule"]).runs
     assert runs["rule"][0].not_converged() is None
-    assert runs["unet"][0].not_converged() == "no validation score"
+    assert runs["unet"][0].not_converged().reason == "no validation score"
 
 
 def together(grid):

@@ -67,13 +67,20 @@ def test_what_has_not_converged_says_so_with_its_reason(grid, row, log, runs, wa
     assert not ours.best
 
 
+def test_of_several_runs_the_worst_is_told(grid, row, log):
+    for seed, step in enumerate((0.01, 0.03, 0.02)):
+        grid.write("mti_net", [row("a")], seed=seed, log=log(step=step))
+    ours, _ = cell(viewed(grid), "MTI-Net", 0)
+    assert ours.warning == "not converged (3 of 3 runs, at worst: val_score still changes by 0.030)"
+
+
 def test_verdicts_are_counted(grid, cohort):
     grid.write("mti_net", cohort(0.8, 0.1, 0.9, seed=1))
     grid.write("unet", cohort(0.7, 0.05, 0.9, seed=2))
     shown = viewed(grid)
     assert shown.tally == "Against MTI-Net, Holm's correction over 2 paired tests: 1 better, 1 worse."
     assert [line[-1] for line in shown.comparisons] == ["worse", "better"]
-    assert shown.comparisons[0][2].startswith("-9.98 (")
+    assert shown.comparisons[0][3].startswith("-9.98 (")
 
 
 def test_the_papers_table_1_fails_its_own_check(grid, row):

@@ -12,6 +12,7 @@ import numpy as np
 
 from ...domain.errors import DatasetError
 from .arms import Arm
+from .convergence import NotConverged
 from .declaration import SHARE, Column, Row, Table
 from .paired import ALPHA, RANKS, Paired, compare_amounts, compare_shares, holm, mean_interval
 from .runs import Grid, Run
@@ -56,7 +57,7 @@ class Cell:
     folds: int = 0
     seeds: int = 0
     runs: int = 0
-    not_converged: tuple[str, ...] = ()
+    not_converged: tuple[NotConverged, ...] = ()
 
     @property
     def counts(self) -> bool:
@@ -66,10 +67,11 @@ class Cell:
 
 @dataclass(frozen=True)
 class Comparison:
-    """An arm against the table's reference.
+    """An arm against the table's reference, or against another arm.
 
     Args:
         arm: the arm's name.
+        against: the other's.
         column: the metric.
         paired: the differences and their test, in the table's unit.
         p_holm: corrected over all tests of the table.
@@ -77,6 +79,7 @@ class Comparison:
     """
 
     arm: str
+    against: str
     column: Column
     paired: Paired
     p_holm: float
@@ -102,7 +105,7 @@ class Filled:
         table: its declaration.
         arms: its rows in order.
         cells: by the arm's key and the column's.
-        comparisons: with the reference.
+        comparisons: with the reference, and those that the table declares beside them.
     """
 
     table: Table
@@ -131,22 +134,24 @@ def fill(table: Table, arms: Mapping[str, Arm], grid: Grid) -> Filled:
     cells = {
         (arm.key, column.key): _cell(grid.runs.get(arm.key, ()), column) for arm in rows for column in table.columns
     }
+    names = {arm.key: arm.name for arm in rows}
     pairs = [
-        (arm, column, paired)
+        (arm, against, column, paired)
         for column in table.columns
-        for arm in rows
-        if (paired := _compared(arm.key, table.reference, column, grid)) is not None
+        for arm, against in table.pairs_of(names)
+        if (paired := _compared(arm, against, column, grid)) is not None
     ]
-    corrected = holm([paired.p for _, _, paired in pairs])
+    corrected = holm([paired.p for *_, paired in pairs])
     comparisons = tuple(
         Comparison(
-            arm=arm.name,
+            arm=names[arm],
+            against=names[against],
             column=column,
             paired=paired,
             p_holm=p,
-            counts=cells[arm.key, column.key].counts and cells[table.reference, column.key].counts,
+            counts=cells[arm, column.key].counts and cells[against, column.key].counts,
         )
-        for (arm, column, paired), p in zip(pairs, corrected, strict=True)
+        for (arm, against, column, paired), p in zip(pairs, corrected, strict=True)
     )
     return Filled(table, rows, cells, comparisons)
 
@@ -215,11 +220,11 @@ def _spread(means: Mapping[Run, float], column: Column) -> dict:
     }
 
 
-def _compared(arm: str, reference: str | None, column: Column, grid: Grid) -> Paired | None:
+def _compared(arm: str, against: str, column: Column, grid: Grid) -> Paired | None:
     """The paired comparison over the folds and subjects that both have; None where there is nothing to compare."""
-    if reference is None or arm == reference or column.test is None:
+    if column.test is None:
         return None
-    ours, theirs = (_by_fold(grid.runs.get(key, ()), column) for key in (arm, reference))
+    ours, theirs = (_by_fold(grid.runs.get(key, ()), column) for key in (arm, against))
     common = ours.keys() & theirs.keys()
     # Another fold is another training set: only common folds are compared.
     left, right = (_over_folds({fold: side[fold] for fold in common}) for side in (ours, theirs))

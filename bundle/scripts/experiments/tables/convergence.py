@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 LAST_PART = 0.2
 """Of the epochs."""
@@ -17,7 +19,20 @@ FEWEST_EPOCHS = 5
 """Below this the last fifth is not one whole epoch."""
 
 
-def why_not_converged(log: Sequence[Mapping[str, str]], score: str = SCORE) -> str | None:
+@dataclass(frozen=True, order=True)
+class NotConverged:
+    """Why a training does not count; the worse the larger.
+
+    Args:
+        change: of the validation score; infinite where it cannot be told.
+        reason: in words.
+    """
+
+    change: float
+    reason: str
+
+
+def why_not_converged(log: Sequence[Mapping[str, str]], score: str = SCORE) -> NotConverged | None:
     """Judge a training log.
 
     The score has levelled off where all validations of the last fifth of the epochs, and the one that it started from,
@@ -33,17 +48,17 @@ def why_not_converged(log: Sequence[Mapping[str, str]], score: str = SCORE) -> s
     column = score if any(row.get(score) for row in log) else SCORE
     scores = [(int(row["epoch"]), float(row[column])) for row in log if row.get(column)]
     if not scores:
-        return "no validation score"
+        return NotConverged(math.inf, "no validation score")
     epochs = max(int(row["epoch"]) for row in log)
     if epochs < FEWEST_EPOCHS:
-        return f"only {epochs} epoch{'s' * (epochs > 1)}"
+        return NotConverged(math.inf, f"only {epochs} epoch{'s' * (epochs > 1)}")
     start = (1.0 - LAST_PART) * epochs
     before = [score for epoch, score in scores if epoch <= start]
     within = [score for epoch, score in scores if epoch > start]
     if not before or not within:
-        return "validated too seldom"
+        return NotConverged(math.inf, "validated too seldom")
     looked_at = [before[-1], *within]
     change = max(looked_at) - min(looked_at)
     if change < LARGEST_CHANGE:
         return None
-    return f"{column} still changes by {change:.3f}"
+    return NotConverged(change, f"{column} still changes by {change:.3f}")

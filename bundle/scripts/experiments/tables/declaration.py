@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,6 +61,7 @@ class Table:
         arms: rows in the paper's order; other arms that name the table stand after these.
         columns: its metrics.
         reference: the arm that the others are compared with, always the last row; None compares none.
+        further: what its paper compares beside that: an arm, and the one it is compared with.
         dataset: tables of one dataset are checked to hold runs of the same studies.
         confusion: whether confusion matrices belong to it.
         note: for readers.
@@ -73,6 +74,7 @@ class Table:
     arms: tuple[str, ...]
     columns: tuple[Column, ...]
     reference: str | None = REFERENCE
+    further: tuple[tuple[str, str], ...] = ()
     dataset: str = LIVER
     confusion: bool = False
     note: str = ""
@@ -83,6 +85,11 @@ class Table:
     def word(self) -> str:
         """The word in an arm's ``tables``."""
         return self.entry or self.key
+
+    def pairs_of(self, rows: Collection[str]) -> list[tuple[str, str]]:
+        """What is compared among the arms of some rows: an arm, and the one it is compared with."""
+        with_reference = [(arm, self.reference) for arm in rows if self.reference not in (None, arm)]
+        return with_reference + [pair for pair in self.further if set(pair) <= set(rows)]
 
 
 def column_of(name: str) -> Callable[[Row], float | None]:
@@ -180,7 +187,7 @@ TABLES = (
     Table(
         "extra",
         "Beyond the paper",
-        ("swin_unetr", "mednext", "nnunet", "rule", "curve_logistic"),
+        ("swin_unetr", "mednext", "nnunet"),
         (DSC, IOU, MAE, ACCURACY),
         note=_ON_TRUE_SLICES,
     ),
@@ -194,6 +201,7 @@ TABLES = (
             Column("volume_dsc", "DSC of the volume, %", True, column_of("dice"), scale=100.0),
         ),
         reference="cmu_net",
+        further=(("cmu_punet", "cmu_unet"),),
         dataset="cmu_net",
         note="By slice, over the slices with the organ: its paper tests on slices, but says neither what its means are "
         "over nor the unit of its distance.",
@@ -204,12 +212,23 @@ TABLES = (
             f"The chest-CT network with a {name} encoder: which tasks help one another",
             tuple(f"chest_{encoder}_{regime}" for regime in ("cr", "sr", "dr", "sr_from_c")),
             (
-                Column("dice", "Dice", True, column_of("dice"), digits=4, test=AMOUNT),
-                Column("accuracy", "Accuracy, %", True, column_of("correct"), scale=100.0, digits=1, test=SHARE),
+                Column("dice", "Dice", True, column_of("dice"), digits=4, test=AMOUNT, validation=_DICE),
+                Column(
+                    "accuracy",
+                    "Accuracy, %",
+                    True,
+                    column_of("correct"),
+                    scale=100.0,
+                    digits=1,
+                    test=SHARE,
+                    validation="val_balanced_accuracy",
+                ),
+                # An error has no scale on which .005 would mean anything, so the score of the other tasks judges it.
                 Column("reconstruction", "Reconstruction error", False, column_of("reconstruction_error"), digits=4),
-                Column("detection", "Detection AP", True, metric="detection_ap", digits=3),
+                Column("detection", "Detection AP", True, metric="detection_ap", digits=3, validation="val_ap50"),
             ),
             reference=f"chest_{encoder}_csrd",
+            further=((f"chest_{encoder}_sr_from_c", f"chest_{encoder}_sr"),),
             dataset="chest",
             note="C classification, S segmentation, R reconstruction, D detection. A subject's class is asked of its "
             "slices with a true lesion, or of all where there is none.",

@@ -238,7 +238,8 @@ def _lines(
             continue
         rows = rows_of(table, arms)
         tested = [column for column in table.columns if column.test is not None]
-        family = int(tests or max(1, (len(rows) - 1) * len(tested)))
+        pairs = table.pairs_of([arm.key for arm in rows])
+        family = int(tests or max(1, len(pairs) * len(tested)))
         runs = {arm.key: grid.runs[arm.key] for arm in rows if arm.key in grid.runs}
         require_one_dataset(run for of_arm in runs.values() for run in of_arm)
         for column in tested:

@@ -43,7 +43,7 @@ def cell_lines(filled: Filled) -> list[dict[str, Any]]:
                     "folds": cell.folds if known else "",
                     "seeds": cell.seeds if known else "",
                     "runs": cell.runs,
-                    "why_not_converged": "; ".join(dict.fromkeys(cell.not_converged)),
+                    "why_not_converged": "; ".join(dict.fromkeys(each.reason for each in cell.not_converged)),
                     REPORTED: arm.reported.get(column.key, ""),
                 }
             )
@@ -56,7 +56,7 @@ def comparison_lines(filled: Filled) -> list[dict[str, Any]]:
         {
             "table": filled.table.key,
             "arm": comparison.arm,
-            "reference": filled.arms[-1].name,
+            "against": comparison.against,
             "metric": comparison.column.heading,
             "difference": comparison.paired.difference,
             "ci95_low": comparison.paired.interval[0],
@@ -115,8 +115,8 @@ def run_lines(runs: Iterable[Run]) -> list[dict[str, Any]]:
             "arm": run.arm,
             "fold": run.fold,
             "seed": run.seed,
-            "converged": run.not_converged() is None,
-            "why_not_converged": run.not_converged() or "",
+            "converged": (why_not := run.not_converged()) is None,
+            "why_not_converged": "" if why_not is None else why_not.reason,
             "hardware": run.hardware,
             **{key: run.provenance.get(key, "") for key in PROVENANCE},
         }

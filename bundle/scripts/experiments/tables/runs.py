@@ -13,7 +13,7 @@ from typing import Any
 
 from ...domain.errors import DatasetError
 from ...domain.phases import PHASES
-from .convergence import SCORE, why_not_converged
+from .convergence import SCORE, NotConverged, why_not_converged
 from .declaration import Row
 
 RUNS_FOLDER = "runs"
@@ -68,7 +68,7 @@ class Run:
         gpus = machine.get("gpus") or []
         return ", ".join([str(machine.get("processor", "?")), f"{machine.get('cores', '?')} cores", *map(str, gpus)])
 
-    def not_converged(self, score: str = SCORE) -> str | None:
+    def not_converged(self, score: str = SCORE) -> NotConverged | None:
         """Why what a validation score stands for does not count, or None.
 
         Args:

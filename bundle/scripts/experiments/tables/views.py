@@ -47,7 +47,7 @@ class TableView:
         rows: its rows.
         reported: keys of the columns that have the paper's numbers beside them.
         comparisons: lines of ``COMPARISON_HEADINGS``.
-        tally: how the comparisons with the reference ended.
+        tally: how the comparisons ended.
         convexity: the check of our rows and of the reported ones, a sentence each; empty where it does not apply.
         notes: of the table and its arms.
     """
@@ -63,6 +63,7 @@ class TableView:
 
 COMPARISON_HEADINGS = (
     "System",
+    "Against",
     "Metric",
     "Difference (95 % interval)",
     "n",
@@ -70,7 +71,7 @@ COMPARISON_HEADINGS = (
     "p",
     "p, Holm",
     "Effect sizes",
-    "Against the reference",
+    "Verdict",
 )
 COST_HEADINGS = (
     "System",
@@ -143,9 +144,9 @@ def _counted(cell: Cell) -> list[str]:
 def _warning(cell: Cell) -> str:
     if not cell.not_converged:
         return ""
-    reason = Counter(cell.not_converged).most_common(1)[0][0]
-    many = f"{len(cell.not_converged)} of {cell.runs} runs, " if cell.runs > 1 else ""
-    return f"not converged ({many}{reason})"
+    worst = max(cell.not_converged).reason
+    many = f"{len(cell.not_converged)} of {cell.runs} runs, at worst: " if cell.runs > 1 else ""
+    return f"not converged ({many}{worst})"
 
 
 def _reported(arm: Arm, column: Column) -> str:
@@ -160,6 +161,7 @@ def _comparison(comparison: Comparison) -> tuple[str, ...]:
     effects = ", ".join(f"{name} {number(value, 2)}" for name, value in paired.effects.items())
     return (
         comparison.arm,
+        comparison.against,
         comparison.column.heading,
         f"{paired.difference:+.{digits}f}{interval}",
         str(paired.n),
@@ -175,10 +177,10 @@ def _tally(filled: Filled) -> str:
     if not filled.comparisons:
         return ""
     verdicts = Counter(comparison.verdict for comparison in filled.comparisons)
-    name = filled.arms[-1].name
+    others = " and ".join(dict.fromkeys(comparison.against for comparison in filled.comparisons))
     parts = ", ".join(f"{count} {verdict}" for verdict, count in sorted(verdicts.items()))
     family = f"{len(filled.comparisons)} paired test{'s' * (len(filled.comparisons) > 1)}"
-    return f"Against {name}, Holm's correction over {family}: {parts}."
+    return f"Against {others}, Holm's correction over {family}: {parts}."
 
 
 def _convexity(filled: Filled) -> list[str]:
