@@ -25,7 +25,7 @@ def runs(cohort, tmp_path):
 
 
 class FakeLauncher:
-    """Takes 2 s to set up, 3 s an epoch, 5 s to evaluate a study; tells what it was asked."""
+    """Takes 2 s to set up, 3 s an epoch, 4 s a validation, 5 s to evaluate a study; tells what it was asked."""
 
     def __init__(self, code: int = 0, pace: float | None = None) -> None:
         self.code = code
@@ -42,9 +42,10 @@ class FakeLauncher:
             if self.pace is not None:
                 (log.parent / "summary.json").write_text(json.dumps({"seconds_per_study": self.pace}))
             return Ended(self.code, 5.0, 400.0)
-        epochs = int(said["--max_epochs"]) - self.epochs_done
-        self.epochs_done = int(said["--max_epochs"])
-        return Ended(self.code, 2.0 + 3.0 * epochs, 300.0)
+        begun, self.epochs_done = self.epochs_done, int(said["--max_epochs"])
+        epochs = range(begun + 1, self.epochs_done + 1)
+        validated = [epoch for epoch in epochs if epoch % int(said["--val_interval"]) == 0]
+        return Ended(self.code, 2.0 + 3.0 * len(epochs) + 4.0 * len(validated), 300.0)
 
 
 def finish(run, seconds: float, peak: float) -> None:
@@ -68,11 +69,12 @@ def test_a_miniature_is_scaled_up(runs, tmp_path, monkeypatch, pace, a_study_mor
     monkeypatch.setattr(module, "launcher_for", lambda *_: launcher)
     estimate = measured(runs[0], tmp_path)
     trained, scored = len(runs[0].parts.training), len(runs[0].parts.scored)
-    # Setting up, seven epochs of all subjects instead of four, and the studies behind the first one.
+    # Setting up, seven epochs of all subjects instead of four, and the studies behind the first one. Validated are
+    # epochs 3 and 6, as train.yaml says, and the last.
     assert scored > 1
-    expected = 2.0 + 7 * 3.0 * trained / 4 + 5.0 + a_study_more * (scored - 1)
+    expected = 2.0 + (7 * 3.0 + 3 * 4.0) * trained / 4 + 5.0 + a_study_more * (scored - 1)
     assert estimate == Estimate(expected, 400.0, "measured")
-    assert len(launcher.cases) == 4
+    assert len(launcher.cases) == 5
     assert all(len(splits) == 6 and splits.count("test") == 1 for splits in launcher.cases)
     assert not (tmp_path / "out").exists()
 
@@ -117,7 +119,7 @@ def test_an_arm_starts_from_the_weights_of_the_one_before_it(first_is_done, coho
 
     monkeypatch.setattr(module, "launcher_for", lambda *_: Launcher())
     assert measured(second, place).basis == "measured"
-    assert [path.read_text() for path in asked] == ["weights"] * 3
+    assert [path.read_text() for path in asked] == ["weights"] * 4
 
 
 def test_the_table_says_each_arm_and_all(runs):
@@ -127,6 +129,11 @@ def test_the_table_says_each_arm_and_all(runs):
     assert line.split() == ["mti_net", "3", "1", "10", "min", "20", "min", "1500", "MiB", "measured"]
     assert "3 runs, 1 of them done" in total
     assert "takes 20 min of one run after the other, about 10 min with 2 side by side, and up to 2.9 GiB" in total
+
+
+def test_runs_of_unknown_time_are_told_beside_the_sum(runs):
+    text = plan_table({runs[0].arm: runs}, {runs[0].arm: Estimate(None, None, "not measured")}, slots=2)
+    assert "and up to 0.0 GiB of memory, besides 3 of unknown time. Rough" in text
 
 
 def test_a_dry_run_writes_nothing(cohort, tmp_path, monkeypatch, capsys):

@@ -141,6 +141,16 @@ def test_what_an_arms_own_configs_read_is_what_the_plan_says(table, tested, arm,
     assert train["validate"]["best_weights"]["keep"] == "@keep"
 
 
+def test_a_class_that_a_chest_fold_does_not_teach_is_refused(tmp_path):
+    write_chest_cohort(12, 3, tmp_path / "chests", shape=(64, 64, 4))
+    table = tmp_path / "chests" / "subjects.csv"
+    header, *rows = table.read_text().splitlines()
+    assert any(",nodule,test," in row for row in rows)
+    table.write_text("\n".join([header, *(row for row in rows if ",nodule," not in row or ",test," in row)]) + "\n")
+    with pytest.raises(DatasetError, match=r"chests: fold \d has no nodule among the \d subjects"):
+        open_dataset(tmp_path / "chests", [0], liver=False)
+
+
 def test_the_chest_arms_keep_their_own_subjects_apart(tmp_path):
     root = tmp_path / "chests"
     write_chest_cohort(12, 3, root, shape=(64, 64, 4))

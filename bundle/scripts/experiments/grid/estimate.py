@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -69,9 +70,9 @@ def from_finished(runs: Sequence[Run]) -> Estimate | None:
 def measured(run: Run, place: Path) -> Estimate:
     """Train an arm on four subjects for an epoch and evaluate one study, at the run's image size, and scale it up.
 
-    The time of an epoch, which includes a validation, is that of a resumed second epoch less that of starting up. It
-    scales with the number of subjects trained on, and what the evaluation says that a study took with that of studies
-    scored: a rough estimate, as the slices of a subject vary.
+    The time of an epoch with a validation is that of a resumed second epoch less that of starting up; the time without
+    one is that of two more with one validation, less both. They scale with the number of subjects trained on, and what
+    the evaluation says that a study took with that of studies scored: a rough estimate, as the slices of a subject vary.
 
     Args:
         run: of the arm.
@@ -84,8 +85,11 @@ def measured(run: Run, place: Path) -> Estimate:
     except RunError as error:
         return Estimate(None, None, f"not measured: {error}")
     parts = run.parts
-    epochs = int(compose(run.arm, run.arm.train, run.training).get("max_epochs", 1))
-    training = took.setting_up + epochs * took.epoch * len(parts.training) / _TRAINING_SUBJECTS
+    config = compose(run.arm, run.arm.train, run.training)
+    epochs = int(config.get("max_epochs", 1))
+    validations = math.ceil(epochs / int(config.get("val_interval", 1)))
+    learning = epochs * took.epoch + validations * took.validation
+    training = took.setting_up + learning * len(parts.training) / _TRAINING_SUBJECTS
     evaluating = took.evaluation + took.study * (len(parts.scored) - _OTHER_SUBJECTS)
     return Estimate(training + evaluating, took.peak_rss_mb, "measured")
 
@@ -99,7 +103,7 @@ def plan_table(by_arm: dict[Arm, list[Run]], estimates: dict[Arm, Estimate], *, 
         slots: runs that go on side by side.
     """
     lines = [f"{'arm':<26}{'runs':>6}{'done':>6}{'a run':>10}{'what is left':>14}{'memory':>10}  estimate from"]
-    total, largest, left_in_all = 0.0, 0.0, 0
+    total, largest, left_in_all, unknown = 0.0, 0.0, 0, 0
     for arm, runs in by_arm.items():
         estimate = estimates[arm]
         done = sum(run.folder.state == DONE for run in runs)
@@ -112,23 +116,26 @@ def plan_table(by_arm: dict[Arm, list[Run]], estimates: dict[Arm, Estimate], *, 
         )
         left_in_all += left
         total += all_of_it or 0.0
+        unknown += left if all_of_it is None else 0
         largest = max(largest, estimate.peak_rss_mb or 0.0) if left else largest
     count = sum(map(len, by_arm.values()))
+    besides = f", besides {unknown} of unknown time" if unknown else ""
     return "\n".join(
         [
             *lines,
             f"{count} runs, {count - left_in_all} of them done. What is left takes {_duration(total)} of one run after "
             f"the other, about {_duration(total / slots)} with {slots} side by side, and up to "
-            f"{slots * largest / 1024:.1f} GiB of memory. Rough: few subjects, on this machine as busy as it is now.",
+            f"{slots * largest / 1024:.1f} GiB of memory{besides}. Rough: few subjects, on this machine as busy as it is now.",
         ]
     )
 
 
 @dataclass(frozen=True)
 class _Took:
-    """What a miniature took: seconds of an epoch, of setting up, of the evaluation, of a study in it; memory, MiB."""
+    """What a miniature took: seconds of each part, ``study`` of one in the evaluation; memory, MiB."""
 
     epoch: float
+    validation: float
     setting_up: float
     evaluation: float
     study: float
@@ -140,8 +147,9 @@ def _time_miniature(run: Run, place: Path) -> _Took:
     _lay_weights_ready(run, place)
     ended: list[Ended] = []
 
-    def time(epochs: int, what: str) -> tuple[float, RunFolder]:
-        overrides = run.settings.arm_overrides.get(run.arm.key, {}) | {"max_epochs": epochs}
+    def time(epochs: int, what: str, val_interval: int = 1) -> tuple[float, RunFolder]:
+        timed = {"max_epochs": epochs, "val_interval": val_interval}
+        overrides = run.settings.arm_overrides.get(run.arm.key, {}) | timed
         settings = replace(run.settings, output_dir=place, arm_overrides={run.arm.key: overrides})
         task = replace(run, dataset=dataset, settings=settings).task()
         ended.append(_run(task, what))
@@ -150,9 +158,13 @@ def _time_miniature(run: Run, place: Path) -> _Took:
     time(1, "training")
     second, _ = time(2, "training")
     nothing, _ = time(2, "training")
-    evaluation, folder = time(2, "evaluating")
+    two_more, _ = time(4, "training", val_interval=2)
+    evaluation, folder = time(4, "evaluating")
+    with_validation = max(0.0, second - nothing)
+    epoch = min(with_validation, max(0.0, two_more - nothing - with_validation))
     return _Took(
-        epoch=max(0.0, second - nothing),
+        epoch=epoch,
+        validation=with_validation - epoch,
         setting_up=nothing,
         evaluation=evaluation,
         study=seconds_per_study(folder, ended[-1], studies=_OTHER_SUBJECTS),

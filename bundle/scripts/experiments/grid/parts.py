@@ -116,15 +116,23 @@ def require_folds(subjects: Iterable[Subject], folds: Sequence[int], dataset_dir
         raise ConfigurationError(msg)
 
 
-def require_classes(subjects: Sequence[Subject], parts: Parts, dataset_dir: str | Path) -> None:
+def require_classes(
+    subjects: Sequence[Subject], parts: Parts, dataset_dir: str | Path, classes: Sequence[str] = CLASSES
+) -> None:
     """Refuse a fold that cannot teach every class.
+
+    Args:
+        subjects: of the dataset.
+        parts: of the fold.
+        dataset_dir: for the message.
+        classes: that are told apart.
 
     Raises:
         DatasetError: a class is missing from what the fold trains on.
     """
     training = set(parts.training)
     taught = {subject.tumour_class for subject in subjects if subject.case in training}
-    absent = [name for name in CLASSES if name not in taught]
+    absent = [name for name in classes if name not in taught]
     if absent:
         msg = (
             f"{dataset_dir}: fold {parts.fold} has no {' and no '.join(absent)} among the {len(training)} subjects "

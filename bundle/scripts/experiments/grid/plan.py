@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ...domain.classes import NO_LESION
+from ...domain.classes import CLASSES, NO_LESION
 from ...domain.errors import ConfigurationError
 from ...studies.subjects_table import SUBJECTS_FILE
 from .arms import CONFIGS, Arm
@@ -200,9 +200,10 @@ def open_dataset(path: Path, folds: Sequence[int], *, liver: bool) -> Dataset:
     subjects = liver_subjects(path) if liver else other_subjects(path)
     require_folds(subjects, folds, path / SUBJECTS_FILE)
     parts = {fold: parts_of(subjects, fold) for fold in folds}
-    if liver:
-        for each in parts.values():
-            require_classes(subjects, each, path)
+    # What another dataset's classes are is its own network's to know; none may be scored that was not taught.
+    classes = CLASSES if liver else sorted({subject.tumour_class for subject in subjects} - {""})
+    for each in parts.values():
+        require_classes(subjects, each, path, classes)
     return Dataset(path, tuple(subjects), parts)
 
 

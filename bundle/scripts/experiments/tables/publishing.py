@@ -20,6 +20,8 @@ PUBLISHED = (
     "cost.json",
     "summary.json",
     "provenance.json",
+    "pretraining/training_log.csv",
+    "nnunet/facts.json",
 )
 """Files of a run that tables are built from, and those that say how it came about."""
 
