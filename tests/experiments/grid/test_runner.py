@@ -44,8 +44,11 @@ class FakeRay:
         self.begun: list[str] = []
         self.exceptions = SimpleNamespace(RayError=RayError)
 
-    def cluster_resources(self) -> dict[str, float]:
-        return {"CPU": 4.0, "GPU": 1.0}
+    def nodes(self) -> list[dict[str, Any]]:
+        small, large = {"CPU": 4.0}, {"CPU": 4.0, "GPU": 1.0}
+        return [
+            {"Alive": alive, "Resources": has} for alive, has in ((True, small), (True, large), (False, {"CPU": 64.0}))
+        ]
 
     def remote(self, **resources: Any) -> Callable:
         self.resources = resources
@@ -190,7 +193,7 @@ def test_two_runners_on_one_folder_are_refused(grid, tmp_path, ray):
 @pytest.mark.parametrize(("share", "kind"), [({"cpus_per_task": 5}, "4 CPU"), ({"gpus_per_task": 2}, "1 GPU")])
 def test_a_share_that_nobody_has_is_refused(grid, ray, share, kind):
     (key,) = share
-    with pytest.raises(SystemExit, match=f"{key} is {share[key]}, and Ray has {kind} in all. Give a smaller --{key}"):
+    with pytest.raises(SystemExit, match=f"{key} is {share[key]}, and no machine of Ray has more than {kind}. "):
         grid(**share)
     assert ray.begun == []
 

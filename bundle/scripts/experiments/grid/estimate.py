@@ -72,7 +72,7 @@ def measured(run: Run, place: Path) -> Estimate:
 
     The time of an epoch with a validation is that of a resumed second epoch less that of starting up; the time without
     one is that of two more with one validation, less both. They scale with the number of subjects trained on, and what
-    the evaluation says that a study took with that of studies scored: a rough estimate, as the slices of a subject vary.
+    the evaluation says that a study took with that of studies scored. Rough, as the slices of a subject vary.
 
     Args:
         run: of the arm.
@@ -125,7 +125,8 @@ def plan_table(by_arm: dict[Arm, list[Run]], estimates: dict[Arm, Estimate], *, 
             *lines,
             f"{count} runs, {count - left_in_all} of them done. What is left takes {_duration(total)} of one run after "
             f"the other, about {_duration(total / slots)} with {slots} side by side, and up to "
-            f"{slots * largest / 1024:.1f} GiB of memory{besides}. Rough: few subjects, on this machine as busy as it is now.",
+            f"{slots * largest / 1024:.1f} GiB of memory{besides}. Rough: few subjects, on this machine as busy as "
+            "it is now.",
         ]
     )
 

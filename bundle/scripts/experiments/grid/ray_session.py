@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from pathlib import Path
 from types import ModuleType
 
 from ...domain.errors import ConfigurationError
@@ -31,7 +33,13 @@ def ray_session(address: str | None, *, cpus: int | None = None) -> Iterator[Mod
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     # Of the meanings of this switch the one that matters here is that a node which is no part of a cluster takes the
     # loopback address for its own; on Linux it would listen on all interfaces otherwise.
-    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0" if address is None else "1"
+    on_loopback = address is None or address.startswith(("127.", "localhost"))
+    os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0" if on_loopback else "1"
+    if address is not None:
+        _require_answer(address)
+        # ``ray start`` asks for the token where its machine has one; who joins must say that it brings it.
+        if (Path.home() / ".ray" / "auth_token").is_file():
+            os.environ.setdefault("RAY_AUTH_MODE", "token")
     # A task that asks for no GPU must not see one, or all of them would use the first.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1")
     bundle = str(CONFIGS.parent)
@@ -56,3 +64,20 @@ def ray_session(address: str | None, *, cpus: int | None = None) -> Iterator[Mod
         yield ray
     finally:
         ray.shutdown()
+
+
+def _require_answer(address: str) -> None:
+    """Say at once what Ray says after a minute of trying.
+
+    Raises:
+        ConfigurationError: nobody listens at ``HOST:PORT``.
+    """
+    host, _, port = address.rpartition(":")
+    if not (host and port.isdecimal()):
+        return
+    try:
+        with closing(socket.create_connection((host.strip("[]"), int(port)), timeout=10.0)):
+            return
+    except OSError as error:
+        msg = f"nobody answers at ray_address {address} ({error}). Start one there: ray start --head"
+        raise ConfigurationError(msg) from error

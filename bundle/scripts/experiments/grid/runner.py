@@ -183,13 +183,13 @@ class _Scheduler:
         """Refuse a share that no machine has, for which Ray would wait for ever.
 
         Raises:
-            ConfigurationError: it is more than there is.
+            ConfigurationError: it is more than any has.
         """
-        there = self.ray.cluster_resources()
+        machines = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
         for kind, key in (("CPU", "cpus_per_task"), ("GPU", "gpus_per_task")):
-            wanted, has = getattr(settings, key), there.get(kind, 0)
+            wanted, has = getattr(settings, key), max(machine.get(kind, 0) for machine in machines)
             if wanted > has:
-                msg = f"{key} is {wanted:g}, and Ray has {has:g} {kind} in all. Give a smaller --{key}"
+                msg = f"{key} is {wanted:g}, and no machine of Ray has more than {has:g} {kind}. Give a smaller --{key}"
                 raise ConfigurationError(msg)
 
     def _submit_ready(self) -> None:
