@@ -22,6 +22,7 @@ EXPERIMENTS = [
     for path in sorted((CONFIGS / "experiments").glob("*.yaml"))
     if "train" not in ConfigParser.load_config_file(path).get("arm", {})
 ]
+ARMS_OF_MTI_NET = ("mti_net", "no_mdief", "no_spe", "no_spa", "no_tim", "no_tdd", "seg_only", "seg_reg", "seg_cls")
 NETWORKS = ("train.yaml", "evaluate.yaml", "inference.yaml")
 MTINET = "scripts.networks.mtinet.MTINet"
 TASKS = ("segmentation", "regression", "classification")
@@ -159,8 +160,13 @@ def test_without_tim_the_loss_has_no_such_term():
 
 
 def terms_of(loss: torch.nn.Module) -> set[str]:
-    torch.manual_seed(0)
+    batch = two_slices()
     network = network_of("experiments/no_spe.yaml").eval()
+    return set(loss(network(batch["image"]), batch, None))
+
+
+def two_slices() -> dict[str, torch.Tensor]:
+    torch.manual_seed(0)
     batch = {
         "image": torch.randn(2, 4, 32, 32),
         "label": torch.zeros(2, 1, 32, 32),
@@ -169,7 +175,26 @@ def terms_of(loss: torch.nn.Module) -> set[str]:
         "available": torch.ones(2, 4, dtype=torch.bool),
     }
     batch["label"][..., 10:20, 8:16] = 1.0
-    return set(loss(network(batch["image"]), batch, None))
+    return batch
+
+
+@pytest.mark.parametrize("arm", ARMS_OF_MTI_NET)
+def test_a_training_step_lowers_the_loss_of_an_arm_of_mti_net(arm):
+    batch = two_slices()
+    config = overlaid(f"experiments/{arm}.yaml")
+    network, loss = config.get_parsed_content("network_def").train(), config.get_parsed_content("loss_def")
+    optimizer = config.get_parsed_content("optimizer_def")
+
+    def total() -> torch.Tensor:
+        torch.manual_seed(1)  # the same dropout
+        return loss(network(batch["image"]), batch, None)["total"]
+
+    before = total()
+    before.backward()
+    assert all(parameter.grad is not None for parameter in network.parameters() if parameter.requires_grad)
+    optimizer.step()
+    with torch.no_grad():
+        assert total() < before.detach()
 
 
 def workflow(name: str, kind: str, overrides: dict) -> ConfigWorkflow:

@@ -9,6 +9,9 @@ import pytest
 from scripts.domain.errors import ConfigurationError
 from scripts.experiments.grid.arms import CONFIGS, EXPERIMENTS, choose_arms, read_arm
 
+IMAGE_NETWORKS = ("vgg16", "resnet50", "densenet121", "googlenet")
+CHEST_REGIMES = ("cr", "sr", "dr", "csrd", "sr_from_c")
+
 
 @pytest.fixture
 def overlays(tmp_path: Path) -> Path:
@@ -80,8 +83,13 @@ def test_an_arm_may_say_that_no_miniature_tells_its_time():
     assert not read_arm(EXPERIMENTS / "nnunet.yaml").estimated
 
 
-def test_every_overlay_of_the_bundle_is_an_arm():
+def test_every_system_that_is_compared_is_an_arm():
     arms = choose_arms("all")
     assert {arm.key for arm in arms} == {path.stem for path in EXPERIMENTS.glob("*.yaml")}
-    paper = {"mti_net", "no_mdief", "no_spe", "no_spa", "no_tim", "no_tdd", "seg_only", "seg_reg", "seg_cls"}
-    assert paper <= {arm.key for arm in arms}
+    paper = {"unet", "resunetpp", "transunet", "ei_ddpm", "md_ff", "rule"}
+    paper |= {f"{name}_{task}" for name in IMAGE_NETWORKS for task in ("regression", "classification")}
+    paper |= {"mti_net", "no_mdief", "no_spe", "no_spa", "no_tim", "no_tdd", "seg_only", "seg_reg", "seg_cls"}
+    related = {"cmu_unet", "cmu_punet", "cmu_net"}
+    related |= {f"chest_{name}_{regime}" for name in ("vgg13", "resnet50") for regime in CHEST_REGIMES}
+    beyond = {"swin_unetr", "mednext", "nnunet", "curve_logistic"}
+    assert {arm.key for arm in arms} == paper | related | beyond
