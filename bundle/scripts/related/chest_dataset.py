@@ -98,18 +98,14 @@ class ChestSlices(Dataset):
         size: pixels of the network grid.
 
     Raises:
-        DatasetError: no slice is of some class, or files and tables do not agree.
+        DatasetError: no case has a lesion, or files and tables do not agree.
     """
 
     def __init__(self, cases: Sequence[ChestCase], *, size: int) -> None:
         self.subjects = load_chest(cases, size)
         self._positions = [(s, index) for s in self.subjects for index in range(len(s.image))]
-        taught = {CLASSES[index] for s in self.subjects for index in s.slice_class}
-        if absent := [name for name in CLASSES if name not in taught]:
-            msg = (
-                f"the {len(cases)} cases to learn from have no slice of class {' and none of '.join(absent)}. "
-                "Add such cases, or deal the splits and folds by class"
-            )
+        if not any(s.lesions.any() for s in self.subjects):
+            msg = f"none of the {len(cases)} cases has a lesion in its mask. Check the folder lesions and the splits"
             raise DatasetError(msg)
 
     def set_epoch(self, epoch: int) -> None:

@@ -19,7 +19,7 @@ from scripts.experiments.grid.runner import run_grid
 
 @pytest.fixture
 def runs(cohort, tmp_path):
-    dataset = open_dataset(cohort, [0], liver=True)
+    dataset = open_dataset(cohort, [0], name=None)
     settings = Settings(tmp_path / "out", overrides={"max_epochs": 7, "image_size": 32})
     return plan_runs(choose_arms("mti_net"), [0], [0, 1, 2], {None: dataset}, settings)
 
@@ -88,7 +88,7 @@ def test_an_arm_that_does_not_run_is_said_to(runs, tmp_path, monkeypatch):
 
 def test_an_arm_whose_miniature_says_nothing_is_not_tried(cohort, tmp_path):
     settings = Settings(tmp_path / "out")
-    (run,) = plan_runs(choose_arms("nnunet"), [0], [0], {None: open_dataset(cohort, [0], liver=True)}, settings)
+    (run,) = plan_runs(choose_arms("nnunet"), [0], [0], {None: open_dataset(cohort, [0], name=None)}, settings)
     estimate = measured(run, tmp_path)
     assert (estimate.seconds, estimate.peak_rss_mb) == (None, None)
     assert estimate.basis.startswith("not measured: ")
@@ -101,7 +101,7 @@ def test_an_arm_starts_from_the_weights_of_the_one_before_it(first_is_done, coho
     folder.mkdir()
     (folder / "first.yaml").write_text("# Overlay.\narm: {name: First}\n")
     (folder / "second.yaml").write_text("# Overlay.\narm: {name: Second, after: first}\n")
-    dataset = open_dataset(cohort, [0], liver=True)
+    dataset = open_dataset(cohort, [0], name=None)
     first, second = plan_runs(
         choose_arms("second", folder=folder), [0], [0], {None: dataset}, Settings(tmp_path / "out")
     )

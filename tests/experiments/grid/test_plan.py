@@ -23,7 +23,7 @@ def plan(table, tmp_path):
     """Makes plans over the table."""
 
     def make(arms="mti_net", folds=(0, 1), seeds=(0,), rows=ROWS + TEST, **settings):
-        dataset = open_dataset(table(rows), folds, liver=True)
+        dataset = open_dataset(table(rows), folds, name=None)
         made = Settings(tmp_path / "out", min_free_mb=0.0, **settings)
         return plan_runs(choose_arms(arms), folds, seeds, {None: dataset}, made)
 
@@ -131,7 +131,7 @@ def test_an_arm_gets_the_weights_of_the_one_before_it(plan, tmp_path, table):
     folder.mkdir()
     (folder / "first.yaml").write_text("# Overlay.\narm: {name: First}\n")
     (folder / "second.yaml").write_text("# Overlay.\narm: {name: Second, after: first}\n")
-    dataset = open_dataset(table(ROWS), [1], liver=True)
+    dataset = open_dataset(table(ROWS), [1], name=None)
     first, second = plan_runs(choose_arms("second", folder=folder), [1], [4], {None: dataset}, Settings(tmp_path))
     assert (second.after, first.after) == (first.name, None)
     assert second.training["init_ckpt"] == str(first.folder.model)
@@ -140,10 +140,10 @@ def test_an_arm_gets_the_weights_of_the_one_before_it(plan, tmp_path, table):
 
 def test_a_fingerprint_changes_with_the_table_and_with_the_files(table):
     root = table(ROWS)
-    before = open_dataset(root, [0], liver=True).fingerprint()
-    assert open_dataset(root, [1], liver=True).fingerprint() == before
+    before = open_dataset(root, [0], name=None).fingerprint()
+    assert open_dataset(root, [1], name=None).fingerprint() == before
     (root / "labelsTr" / "s0-hcc.nii.gz").write_bytes(b"more")
-    after = open_dataset(root, [0], liver=True).fingerprint()
+    after = open_dataset(root, [0], name=None).fingerprint()
     assert {key for key in after if after[key] != before[key]} == {"(files)"}
-    moved = open_dataset(table([(*ROWS[0][:3], "1"), *ROWS[1:]]), [0], liver=True).fingerprint()
+    moved = open_dataset(table([(*ROWS[0][:3], "1"), *ROWS[1:]]), [0], name=None).fingerprint()
     assert moved["s0-hcc"] == "train 1 hcc" != before["s0-hcc"]

@@ -100,7 +100,7 @@ def grid_run(perfect, dataset_dir, tmp_path):
     """The arm's run on fold 0 of a grid."""
     overrides = {"nnunet": {"nnunet_bin": str(perfect.folder), "max_epochs": 1}}
     settings = Settings(tmp_path / "grid", arm_overrides=overrides, keep_masks=1, min_free_mb=0.0)
-    dataset = open_dataset(dataset_dir, [0], liver=True)
+    dataset = open_dataset(dataset_dir, [0], name=None)
     # Its only hemangiomas are in one fold and the test: fold 0 leaves one of each class to learn from.
     return plan_runs(choose_arms("nnunet"), [0], [3], {None: dataset}, settings)[0]
 

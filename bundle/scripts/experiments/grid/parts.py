@@ -9,8 +9,12 @@ from pathlib import Path
 
 from ...domain.classes import CLASSES, NO_LESION
 from ...domain.errors import ConfigurationError, DatasetError
+from ...related import chest_classes
 from ...studies.layout import read_dataset, training_part, validation_part
 from ...studies.subjects_table import SUBJECTS_FILE
+
+CLASSES_OF = {None: CLASSES, "chest": chest_classes.CLASSES}
+"""What the subjects of a dataset are told apart by, by its name in an arm's ``dataset``."""
 
 
 @dataclass(frozen=True)
@@ -116,9 +120,7 @@ def require_folds(subjects: Iterable[Subject], folds: Sequence[int], dataset_dir
         raise ConfigurationError(msg)
 
 
-def require_classes(
-    subjects: Sequence[Subject], parts: Parts, dataset_dir: str | Path, classes: Sequence[str] = CLASSES
-) -> None:
+def require_classes(subjects: Sequence[Subject], parts: Parts, dataset_dir: str | Path, classes: Sequence[str]) -> None:
     """Refuse a fold that cannot teach every class.
 
     Args:

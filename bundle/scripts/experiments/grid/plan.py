@@ -9,12 +9,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ...domain.classes import CLASSES, NO_LESION
+from ...domain.classes import NO_LESION
 from ...domain.errors import ConfigurationError
 from ...studies.subjects_table import SUBJECTS_FILE
 from .arms import CONFIGS, Arm
 from .configs import as_text, compose, differences, from_text
 from .parts import (
+    CLASSES_OF,
     Parts,
     Subject,
     liver_subjects,
@@ -185,25 +186,23 @@ class Run:
         return {key: value for key, value in overrides.items() if _top(key) in known}
 
 
-def open_dataset(path: Path, folds: Sequence[int], *, liver: bool) -> Dataset:
+def open_dataset(path: Path, folds: Sequence[int], *, name: str | None) -> Dataset:
     """Read a dataset's table and deal its folds.
 
     Args:
         path: the folder.
         folds: the numbers of the held-out folds.
-        liver: whether it holds four-phase liver studies, or others.
+        name: of the kind of dataset, as in an arm's ``dataset``; None are four-phase liver studies.
 
     Raises:
         DatasetError: the table, a fold or a class is at fault.
         ConfigurationError: a fold that it does not have.
     """
-    subjects = liver_subjects(path) if liver else other_subjects(path)
+    subjects = liver_subjects(path) if name is None else other_subjects(path)
     require_folds(subjects, folds, path / SUBJECTS_FILE)
     parts = {fold: parts_of(subjects, fold) for fold in folds}
-    # What another dataset's classes are is its own network's to know; none may be scored that was not taught.
-    classes = CLASSES if liver else sorted({subject.tumour_class for subject in subjects} - {""})
     for each in parts.values():
-        require_classes(subjects, each, path, classes)
+        require_classes(subjects, each, path, CLASSES_OF.get(name, ()))
     return Dataset(path, tuple(subjects), parts)
 
 

@@ -254,10 +254,10 @@ def _open_datasets(
     for name in dict.fromkeys(arm.dataset for arm in arms):
         if name is None:
             path = Path(dataset_dir).resolve()
-            datasets[name] = open_dataset(path, folds, liver=True)
+            datasets[name] = open_dataset(path, folds, name=None)
             require_valid(path)
         elif others.get(name):
-            datasets[name] = open_dataset(Path(others[name]).resolve(), folds, liver=False)
+            datasets[name] = open_dataset(Path(others[name]).resolve(), folds, name=name)
     return datasets
 
 
