@@ -47,7 +47,8 @@ def serve() -> Iterator[Callable[..., str]]:
         app = FastAPI()
         for router in routers:
             app.include_router(router)
-        server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error"))
+        # Without uvicorn's own logging, which would stay set for the tests that follow in this process.
+        server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None))
         thread = threading.Thread(target=server.run, daemon=True)
         thread.start()
         servers.append((server, thread))
