@@ -48,6 +48,14 @@ def test_weights_of_another_network_are_refused(bundle, trained, output):
     assert not output.parent.exists()
 
 
+def test_weights_that_nobody_trained_are_refused(bundle, trained, narrow, output, tmp_path):
+    weights = torch.load(trained / "model.pt", weights_only=True)
+    torch.save(weights | {"image_size": torch.tensor(0)}, tmp_path / "untrained.pt")
+    overrides = {"ckpt_path": tmp_path / "untrained.pt", "format": "torchscript", "output_path": output}
+    assert_refused(bundle.run("export", "export.yaml", narrow | overrides), "untrained.pt", "names no image_size")
+    assert not output.parent.exists()
+
+
 def test_a_reader_without_a_network_is_refused(bundle, trained, output):
     overrides = {"ckpt_path": trained / "model.pt", "format": "torchscript", "output_path": output}
     finished = bundle.run("export", ("export.yaml", "experiments/rule.yaml"), overrides)

@@ -1,6 +1,7 @@
 """The chest network: heads by task, published sizes, and detections on the slice's own pixels."""
 
 import pytest
+import segmentation_models_pytorch
 import torch
 from torchvision.models.detection import MaskRCNN
 
@@ -132,3 +133,16 @@ def test_the_detection_loss_is_the_sum_of_torchvisions(network, reference, targe
     theirs = reference.train()(list(image), targets)
     assert len(theirs) == 5
     torch.testing.assert_close(ours, sum(theirs.values()))
+
+
+@pytest.mark.parametrize("encoder", ENCODERS)
+def test_the_segmentation_is_that_of_the_librarys_unet(encoder):
+    torch.manual_seed(3)
+    network = ChestNetwork(encoder, ["segmentation"]).eval()
+    theirs = segmentation_models_pytorch.Unet(encoder, encoder_weights=None, in_channels=1, classes=2).eval()
+    parts = ((theirs.encoder, network.encoder), (theirs.decoder, network.segment.decoder))
+    for reference, own in (*parts, (theirs.segmentation_head[0], network.segment.head)):
+        reference.load_state_dict(own.state_dict())
+    image = torch.rand(2, 1, 64, 96)
+    with torch.no_grad():
+        torch.testing.assert_close(network(image)["segmentation"], theirs(image))

@@ -151,9 +151,12 @@ def require_image_size(network: torch.nn.Module, size: int, weights: str) -> Non
     """Refuse weights that were trained at another ``image_size``.
 
     Raises:
-        CheckpointError: they were.
+        CheckpointError: they were, or were not trained at all.
     """
     trained = int(network.image_size)
+    if not trained:
+        msg = f"{weights}: names no image_size, so no training of this bundle wrote it. Give the model.pt of one"
+        raise CheckpointError(msg)
     if trained != size:
         msg = f"{weights}: was trained at image_size {trained}, this config says {size}. Give --image_size {trained}"
         raise CheckpointError(msg)

@@ -11,7 +11,6 @@ from scripts.domain.errors import ConfigurationError, DatasetError
 from scripts.experiments.grid.arms import EXPERIMENTS, choose_arms, read_arm
 from scripts.experiments.grid.configs import from_text
 from scripts.experiments.grid.parts import (
-    CLASSES_OF,
     Subject,
     liver_subjects,
     other_subjects,
@@ -69,9 +68,9 @@ def test_folds_that_the_dataset_does_not_have_are_refused(table):
 
 def test_a_class_that_a_fold_does_not_teach_is_refused(table):
     subjects = liver_subjects(table([row for row in IN_FOLDS if row[1] == "hcc" or row[3] == "3"]))
-    require_classes(subjects, parts_of(subjects, 0), "here", CLASSES_OF[None])
+    require_classes(subjects, parts_of(subjects, 0), "here", CLASSES)
     with pytest.raises(DatasetError, match="here: fold 3 has no hemangioma among the 8 subjects"):
-        require_classes(subjects, parts_of(subjects, 3), "here", CLASSES_OF[None])
+        require_classes(subjects, parts_of(subjects, 3), "here", CLASSES)
 
 
 @pytest.mark.parametrize(("split", "fold"), [("train", 1), ("val", 1), ("test", None)])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,9 +12,6 @@ from ...domain.errors import ConfigurationError, DatasetError
 from ...related import chest_classes
 from ...studies.layout import read_dataset, training_part, validation_part
 from ...studies.subjects_table import SUBJECTS_FILE
-
-CLASSES_OF = {None: CLASSES, "chest": chest_classes.CLASSES}
-"""What the subjects of a dataset are told apart by, by its name in an arm's ``dataset``."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +83,22 @@ def other_subjects(dataset_dir: str | Path) -> list[Subject]:
         Subject(row["case"], row["split"], int(row["fold"]) if row["fold"] else None, row.get("class") or "")
         for row in rows
     ]
+
+
+@dataclass(frozen=True)
+class DatasetKind:
+    """How the table of a kind of dataset is read, and which classes each fold must hold."""
+
+    read: Callable[[Path], list[Subject]]
+    classes: tuple[str, ...] = ()
+
+
+_KINDS = {None: DatasetKind(liver_subjects, CLASSES), "chest": DatasetKind(other_subjects, chest_classes.CLASSES)}
+
+
+def kind_of(name: str | None) -> DatasetKind:
+    """The kind of dataset of that name in an arm's ``dataset``; an unknown one has the columns that all must have."""
+    return _KINDS.get(name, DatasetKind(other_subjects))
 
 
 def parts_of(subjects: Sequence[Subject], fold: int) -> Parts:

@@ -15,11 +15,9 @@ from ...studies.subjects_table import SUBJECTS_FILE
 from .arms import CONFIGS, Arm
 from .configs import as_text, compose, differences, from_text
 from .parts import (
-    CLASSES_OF,
     Parts,
     Subject,
-    liver_subjects,
-    other_subjects,
+    kind_of,
     parts_of,
     require_classes,
     require_folds,
@@ -198,11 +196,12 @@ def open_dataset(path: Path, folds: Sequence[int], *, name: str | None) -> Datas
         DatasetError: the table, a fold or a class is at fault.
         ConfigurationError: a fold that it does not have.
     """
-    subjects = liver_subjects(path) if name is None else other_subjects(path)
+    kind = kind_of(name)
+    subjects = kind.read(path)
     require_folds(subjects, folds, path / SUBJECTS_FILE)
     parts = {fold: parts_of(subjects, fold) for fold in folds}
     for each in parts.values():
-        require_classes(subjects, each, path, CLASSES_OF.get(name, ()))
+        require_classes(subjects, each, path, kind.classes)
     return Dataset(path, tuple(subjects), parts)
 
 
