@@ -9,7 +9,7 @@ import numpy as np
 from isal import igzip
 
 _COMPRESSION = 2
-"""Of igzip, five times as fast as zlib: images of noise hardly get smaller with more effort."""
+"""Of igzip, faster than any of zlib: images of noise hardly get smaller with more effort."""
 
 
 def write_nifti(data: np.ndarray, affine: np.ndarray, file: Path) -> None:
