@@ -21,6 +21,7 @@ from types import ModuleType
 
 import nibabel as nib
 import numpy as np
+import psutil
 import pytest
 from scipy.spatial.transform import Rotation
 
@@ -91,6 +92,19 @@ def _load_package(folder: Path) -> ModuleType:
 def pytest_make_parametrize_id(val: object) -> str | None:
     """Bytes by their number: packed ones hold the time, and all workers must find the same names."""
     return f"{len(val)} bytes" if isinstance(val, bytes) else None
+
+
+@pytest.fixture
+def is_alive() -> Callable[[int], bool]:
+    """Whether a process of that number runs; a zombie does not, nor one that goes while it is looked at."""
+
+    def look(pid: int) -> bool:
+        try:
+            return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return False
+
+    return look
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -98,7 +98,7 @@ def test_a_launcher_that_died_is_a_killed_command_and_is_started_again(started, 
     assert started.run("program", ["go"], root / "log").code == 0
 
 
-def test_no_command_outlives_the_one_who_asked_for_it(root, fork):
+def test_no_command_outlives_the_one_who_asked_for_it(root, fork, is_alive):
     command = [sys.executable, "-c", STARTER, str(root), str(fork)]
     path = os.pathsep.join((str(BUNDLE), os.environ["PYTHONPATH"]))
     starter = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"})
@@ -116,11 +116,6 @@ def test_no_command_outlives_the_one_who_asked_for_it(root, fork):
         ticking.unlink()
         time.sleep(0.3)
         assert not ticking.exists()
-
-
-def is_alive(pid: int) -> bool:
-    stat = Path(f"/proc/{pid}/stat")
-    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
 def wait_until(condition: Callable[[], object], *, seconds: float = 120.0) -> None:

@@ -97,7 +97,7 @@ def test_the_grids_share_is_the_number_of_workers(monkeypatch):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent has died")
-def test_it_dies_with_the_command_that_started_it_and_so_do_its_workers(tmp_path):
+def test_it_dies_with_the_command_that_started_it_and_so_do_its_workers(is_alive, tmp_path):
     command, noted = tmp_path / "endless", tmp_path / "pids"
     # With a worker, which would not notice.
     command.write_text(f"#!/bin/sh\nsleep 300 &\necho $$ $! > {noted}.new\nmv {noted}.new {noted}\nwait\n")
@@ -112,15 +112,7 @@ def test_it_dies_with_the_command_that_started_it_and_so_do_its_workers(tmp_path
         starter.wait()
     pids = [int(pid) for pid in noted.read_text().split()]
     assert len(pids) == 2
-    wait_until(lambda: not any(map(_lives, pids)))
-
-
-def _lives(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-    except FileNotFoundError:
-        return False
-    return state != "Z"
+    wait_until(lambda: not any(map(is_alive, pids)))
 
 
 def wait_until(happened, seconds: float = 60.0) -> None:

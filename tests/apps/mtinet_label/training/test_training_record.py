@@ -48,14 +48,17 @@ def sleeper():
     process.wait()
 
 
-def gone(pid, *, within_s=20.0):
+@pytest.fixture
+def gone(is_alive):
     """Whether a process has ended, or does in time."""
-    give_up = time.monotonic() + within_s
-    while time.monotonic() < give_up:
-        if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
-            return True
-        time.sleep(0.05)
-    return False
+
+    def wait(pid, *, within_s=20.0):
+        give_up = time.monotonic() + within_s
+        while is_alive(pid) and time.monotonic() < give_up:
+            time.sleep(0.05)
+        return not is_alive(pid)
+
+    return wait
 
 
 def supervised(record, server_pid):
@@ -110,7 +113,7 @@ def test_what_is_written_is_read_back(record, sleeper):
     assert "server" not in written.shown()
 
 
-def test_a_process_is_told_from_a_later_one_with_its_number(sleeper):
+def test_a_process_is_told_from_a_later_one_with_its_number(sleeper, gone):
     process = Process.of(sleeper.pid)
     assert process.alive
     assert not replace(process, started=process.started - 1).alive
@@ -121,7 +124,7 @@ def test_a_process_is_told_from_a_later_one_with_its_number(sleeper):
     assert not process.alive
 
 
-def test_a_training_that_was_killed_is_stopped_and_its_worker_ends(record, sleeper):
+def test_a_training_that_was_killed_is_stopped_and_its_worker_ends(record, sleeper, gone):
     supervisor = supervised(record, sleeper.pid)
     running = record.read()
     assert running.state == "training"
@@ -169,7 +172,7 @@ def test_a_full_disk_hides_no_record(record):
     assert [file.name for file in record.folder.iterdir() if file.name != ".lock"] == ["record.json"]
 
 
-def test_a_training_ends_by_itself_when_its_server_does(record, sleeper):
+def test_a_training_ends_by_itself_when_its_server_does(record, sleeper, gone):
     training = Training(record, Process.of(sleeper.pid))
     workers = []
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -21,12 +22,6 @@ SERVES = (
     "h.HTTPServer(('127.0.0.1', int(sys.argv[1])), h.SimpleHTTPRequestHandler).serve_forever()"
 )
 SERVE = Path(__file__).resolve().parents[4] / "apps" / "mtinet_label" / "serve.py"
-
-
-def alive(pid: int) -> bool:
-    """Whether a process runs; a zombie does not."""
-    stat = Path(f"/proc/{pid}/stat")
-    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
 def test_a_taken_port_is_said_before_anything_starts() -> None:
@@ -48,7 +43,7 @@ def test_a_process_that_ends_is_noticed_with_its_last_words(tmp_path: Path) -> N
         thing.wait_for("http://127.0.0.1:9/", seconds=30)
 
 
-def test_a_process_that_never_answers_is_given_up(tmp_path: Path) -> None:
+def test_a_process_that_never_answers_is_given_up(tmp_path: Path, is_alive: Callable[[int], bool]) -> None:
     command = [PYTHON, "-c", "import time; time.sleep(60)"]
 
     with (
@@ -57,17 +52,17 @@ def test_a_process_that_never_answers_is_given_up(tmp_path: Path) -> None:
     ):
         thing.wait_for("http://127.0.0.1:9/", seconds=0.5)
 
-    assert not alive(thing.pid)
+    assert not is_alive(thing.pid)
 
 
-def test_a_process_ends_with_what_it_started(tmp_path: Path) -> None:
+def test_a_process_ends_with_what_it_started(tmp_path: Path, is_alive: Callable[[int], bool]) -> None:
     port = free_port()
     script = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {SERVES!r}, '{port}'])"
 
     with Background("The thing", [PYTHON, "-c", script], log=tmp_path / "log.txt") as thing:
         thing.wait_for(f"http://127.0.0.1:{port}/", seconds=30)
 
-    assert not alive(thing.pid)
+    assert not is_alive(thing.pid)
     require_free(port)
 
 
@@ -89,7 +84,9 @@ def test_without_the_dicomweb_plug_in_the_package_is_named(tmp_path: Path, monke
 
 
 @pytest.mark.skipif(shutil.which("Orthanc", path=f"{os.environ['PATH']}:/usr/sbin") is None, reason="no Orthanc")
-def test_an_orthanc_holds_what_it_is_given(tmp_path: Path, dicom_phantom: object) -> None:
+def test_an_orthanc_holds_what_it_is_given(
+    tmp_path: Path, dicom_phantom: object, is_alive: Callable[[int], bool]
+) -> None:
     subject = dicom_phantom.Subject(shape=(16, 16, 8))
     written = dicom_phantom.separate_series(tmp_path / "dicom", subject=subject)
 
@@ -98,7 +95,7 @@ def test_an_orthanc_holds_what_it_is_given(tmp_path: Path, dicom_phantom: object
         for _ in range(2):
             pacs.load(sorted((tmp_path / "dicom").rglob("*.dcm")))
         assert pacs.studies() == [written.uid]
-    assert not alive(pacs.pid)
+    assert not is_alive(pacs.pid)
 
 
 def test_serve_says_what_is_missing_in_one_line(tmp_path: Path) -> None:
@@ -113,7 +110,7 @@ def test_serve_says_what_is_missing_in_one_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_serve_starts_on_a_folder_and_ends_everything(tmp_path: Path) -> None:
+def test_serve_starts_on_a_folder_and_ends_everything(tmp_path: Path, is_alive: Callable[[int], bool]) -> None:
     port = free_port()
     command = [PYTHON, str(SERVE), "--port", str(port), "--folder", str(tmp_path), "--studies", "1"]
     output = tmp_path / "printed.txt"
@@ -130,5 +127,5 @@ def test_serve_starts_on_a_folder_and_ends_everything(tmp_path: Path) -> None:
         process.send_signal(signal.SIGINT)
         process.wait(timeout=60)
     assert process.returncode == 0
-    assert not any(alive(pid) for pid in children)
+    assert not any(is_alive(pid) for pid in children)
     require_free(port)
