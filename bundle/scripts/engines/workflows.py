@@ -154,7 +154,7 @@ def require_image_size(network: torch.nn.Module, size: int, weights: str) -> Non
         CheckpointError: they were, or were not trained at all.
     """
     trained = int(network.image_size)
-    if trained == 0 != size:
+    if size and not trained:  # a reader without a grid has none either
         msg = f"{weights}: names no image_size, so no training of this bundle wrote it. Give the model.pt of one"
         raise CheckpointError(msg)
     if trained != size:
