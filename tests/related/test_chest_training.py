@@ -58,6 +58,17 @@ def log_of(folder):
         return list(csv.DictReader(file))
 
 
+def test_a_class_that_is_not_taught_is_refused(run, settings, chest_dir, tmp_path):
+    without = tmp_path / "chests"
+    shutil.copytree(chest_dir, without)
+    header, *rows = (without / "subjects.csv").read_text().splitlines()
+    (without / "subjects.csv").write_text("\n".join([header, *(row for row in rows if ",nodule," not in row)]) + "\n")
+    settings = settings | {"dataset_dir": without, "output_dir": tmp_path / "out"}
+    with pytest.raises(SystemExit, match=r"error: .*chests: no slice to learn from is nodule\. "):
+        run(configs("chest_vgg13_cr"), "training", **settings)
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("overrides", "reason"),
     [

@@ -9,13 +9,14 @@ from typing import Any
 import torch
 
 from ..domain.entry import entry_point
-from ..domain.errors import CheckpointError, ConfigurationError
+from ..domain.errors import CheckpointError, ConfigurationError, DatasetError
 from ..domain.switches import is_on
 from ..engines.checkpoints import refuse_earlier_run
 from ..engines.trainer import AdversarialMultiTaskTrainer
 from ..engines.validation import SubjectEvaluator, SubjectMetric
 from ..engines.weights import load_weights
 from ..studies.layout import training_part, validation_part
+from .chest_classes import CLASSES
 from .chest_dataset import read_case
 from .chest_layout import read_chest
 from .chest_loss import tasks_of
@@ -121,11 +122,17 @@ def require_chest(
     """Stop with one line, before anything is built or written, where training cannot start.
 
     Raises:
-        SystemExit: a dataset with faults, nothing to train on or to validate on, wrong loss weights or size, or
-            checkpoints of an earlier run without ``resume``.
+        SystemExit: a dataset with faults, nothing to train on or to validate on, a class that no slice to learn from
+            is of, wrong loss weights or size, or checkpoints of an earlier run without ``resume``.
     """
     cases = read_chest(dataset_dir)
-    training_part(cases, fold)
+    taught = {name for case in training_part(cases, fold) for name in case.slice_classes}
+    if absent := [name for name in CLASSES if name not in taught]:
+        msg = (
+            f"{dataset_dir}: no slice to learn from is {' or '.join(absent)}. "
+            "Add such cases, or deal the splits and folds by class"
+        )
+        raise DatasetError(msg)
     validation_part(cases, fold)
     tasks_of(weights)
     if image_size % STRIDE:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 from tqdm.contrib.concurrent import thread_map
@@ -28,6 +29,9 @@ TARGETS = ("tumour", "liver")
 
 _BODY_SHARE = 0.05
 """A slice shows the body when it covers this share of the field of view."""
+
+_ONE_AT_A_TIME = Lock()
+"""numpy parses a file's header as Python, which now and then fails in two threads of CPython 3.11 (gh-106905)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +110,7 @@ def _load(case: Case, *, size: int, cache_dir: Path | None, target: str) -> Subj
             np.save(aside, arrays.image)
         with replace_when_written(rest_file) as aside:
             np.savez(aside, label=arrays.label, in_body=arrays.in_body, available=arrays.available, air=arrays.air)
-    with np.load(rest_file) as rest:
+    with _ONE_AT_A_TIME, np.load(rest_file) as rest:
         return SubjectArrays(
             case=case,
             image=np.load(image_file, mmap_mode="r"),
